@@ -1,0 +1,54 @@
+"""Words to prompt embeds: once per clip, for every frame and for the guidance's empty side together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vcd_studio.method.id_tokens import IdTokens, expand, install
+from vcd_studio.method.protocols import Networks
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Prompt embeds (1 or frames, length, width), and those of the negative prompt."""
+
+    positive: Tensor
+    negative: Tensor
+
+    def batch(self, frames: slice, guided: bool, clips: int = 1) -> Tensor:
+        """((2 ·) clips · frames, length, width): negative first, then positive, as diffusers orders them."""
+        sides = [self.negative, self.positive] if guided else [self.positive]
+        count = frames.stop - frames.start
+        rows = [side.expand(count, -1, -1) if len(side) == 1 else side[frames] for side in sides]
+        return torch.stack(rows).repeat_interleave(clips, 0).flatten(0, 1)
+
+
+def token_ids(prompt: str, networks: Networks) -> Tensor:
+    """(1, length): padded and cut to what the text encoder reads, as diffusers does."""
+    length = min(networks.tokenizer.model_max_length, networks.text_encoder.config.max_position_embeddings)
+    ids = networks.tokenizer(prompt, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
+    return torch.as_tensor(ids).to(networks.device)
+
+
+def words_left_out(prompt: str, networks: Networks, tokens: Sequence[IdTokens] = ()) -> int:
+    """How many tokens of a prompt the text encoder will not read, because it is too long."""
+    length = min(networks.tokenizer.model_max_length, networks.text_encoder.config.max_position_embeddings)
+    return max(len(networks.tokenizer(expand(prompt, tokens)).input_ids) - length, 0)
+
+
+@torch.inference_mode()
+def encode(prompt: str, networks: Networks, tokens: Sequence[IdTokens] = ()) -> Tensor:
+    """Prompt embeds (1, length, width). Each ID token written in the prompt becomes its K tokens and its noun."""
+    for identity in tokens:
+        install(identity, networks.tokenizer, networks.text_encoder)
+    embeds: Tensor = networks.text_encoder(token_ids(expand(prompt, tokens), networks))[0]
+    return embeds.to(networks.dtype)
+
+
+def condition(networks: Networks, prompt: str, negative: str = "", tokens: Sequence[IdTokens] = ()) -> Conditioning:
+    """What a clip is conditioned on: its prompt and its negative prompt, encoded once."""
+    return Conditioning(encode(prompt, networks, tokens), encode(negative, networks, tokens))

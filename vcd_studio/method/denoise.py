@@ -1,0 +1,106 @@
+"""The one denoising loop. Text to video, Face and Tiled differ only in the latents they hand it and the views they take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vcd_studio.method.conditioning import Conditioning
+from vcd_studio.method.schedules import Schedule
+from vcd_studio.method.views import View, views_of
+
+OnStep = Callable[[int, int, Tensor], None]
+"""(steps done, steps in all, the clean latents as expected now). May preview; raises Cancelled to stop."""
+
+
+class Cancelled(Exception):
+    """Raised by an on_step callback: stop between two steps."""
+
+
+@torch.inference_mode()
+def denoise(
+    unet: Any,
+    latents: Tensor,
+    conditioning: Conditioning,
+    schedule: Schedule,
+    guidance: float = 7.5,
+    *,
+    views: Sequence[View] | None = None,
+    control: Control | None = None,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Latents (b, c, f, h, w) at the schedule's first timestep to clean ones.
+
+    Each step: every view is cut, predicted and guided; the predictions are fused by weights that sum to one; the schedule steps.
+    """
+    schedule = schedule.fresh()
+    b, _, *shape = latents.shape
+    views = views or views_of((shape[0], shape[1], shape[2]), context=shape[0])
+    for step, t in enumerate(schedule.timesteps, 1):
+        noisy = schedule.scale(latents, t)
+        noise = torch.zeros_like(latents)
+        for view in views:
+            text = conditioning.batch(view.frames, guidance > 1, b)
+            predicted = predict(unet, view.cut(noisy), t, text, control and control.cut(view))
+            view.cut(noise).add_(guide(predicted, guidance) * view.weight.to(noise))
+        latents, clean = schedule.step(noise, t, latents)
+        if on_step:
+            on_step(step, len(schedule), clean)
+    return latents
+
+
+def predict(unet: Any, noisy: Tensor, t: Tensor, text: Tensor, control: Control | None = None) -> Tensor:
+    """The network's prediction; with guidance ``text`` has twice the frames, and both sides run as one batch."""
+    sides = len(text) // (noisy.shape[0] * noisy.shape[2])
+    noisy = noisy.repeat(sides, 1, 1, 1, 1)
+    residuals = control.residuals(noisy, t, text) if control else {}
+    predicted: Tensor = unet(noisy, t, encoder_hidden_states=text, **residuals).sample
+    return predicted
+
+
+def guide(predicted: Tensor, guidance: float) -> Tensor:
+    """Classifier-free guidance: ε = ε∅ + g (ε_c − ε∅). At g ≤ 1 there is no negative side."""
+    if guidance <= 1:
+        return predicted
+    negative, positive = predicted.chunk(2)
+    return negative + guidance * (positive - negative)
+
+
+@dataclass(frozen=True)
+class Control:
+    """A ControlNet and its condition, one picture (3, H, W) in 0..1 per frame, ``cell`` pixels to a latent cell."""
+
+    network: Any
+    pictures: Tensor
+    cell: int
+    scale: float = 1.0
+
+    def cut(self, view: View) -> Control:
+        rows, columns = (slice(part.start * self.cell, part.stop * self.cell) for part in (view.rows, view.columns))
+        return Control(self.network, self.pictures[view.frames, :, rows, columns], self.cell, self.scale)
+
+    def residuals(self, noisy: Tensor, t: Tensor, text: Tensor) -> dict[str, Any]:
+        """What the ControlNet adds to the UNet's skip connections; it sees every frame as a picture of its own."""
+        pictures = noisy.transpose(1, 2).flatten(0, 1)
+        condition = self.pictures.to(noisy).repeat(noisy.shape[0], 1, 1, 1)
+        down, middle = self.network(
+            pictures, t, encoder_hidden_states=text, controlnet_cond=condition, conditioning_scale=self.scale, return_dict=False
+        )
+        return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+
+
+@dataclass(frozen=True)
+class FrameByFrame:
+    """A picture UNet that predicts a clip without motion: every frame on its own."""
+
+    unet: Any
+
+    def __call__(self, noisy: Tensor, t: Tensor, encoder_hidden_states: Tensor) -> Any:
+        clips, _, frames = noisy.shape[:3]
+        out = self.unet(noisy.transpose(1, 2).flatten(0, 1), t, encoder_hidden_states=encoder_hidden_states)
+        out.sample = out.sample.unflatten(0, (clips, frames)).transpose(1, 2)
+        return out

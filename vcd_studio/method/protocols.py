@@ -1,0 +1,121 @@
+"""What the method asks of the networks that are handed to it. Loaders satisfy these; nothing here imports a loader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel, UNetMotionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+Frames: TypeAlias = NDArray[np.uint8]
+"""A clip as pictures: (frames, height, width, 3), 0..255."""
+
+
+class MethodError(Exception):
+    """One clear sentence about what the method cannot do with what it was given."""
+
+
+class UnknownNoun(MethodError):
+    """A detector with a fixed vocabulary does not know this noun."""
+
+    def __init__(self, noun: str, known: list[str]) -> None:
+        super().__init__(f'The detector does not know "{noun}"; it knows {", ".join(known)}.')
+        self.noun = noun
+        self.known = known
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels; right and bottom are exclusive."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    score: float = 1.0
+    label: str = ""
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """(x, y)"""
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+
+class Grounding(Protocol):
+    def ground(self, image: Image.Image, noun: str, box_threshold: float, text_threshold: float) -> list[Box]:
+        """Boxes of what the noun names. Raises UnknownNoun."""
+        ...
+
+
+class Segmenter(Protocol):
+    def segment(self, image: Image.Image, box: Box) -> NDArray[np.float32]:
+        """(height, width), 0..1: how surely each pixel belongs to the subject in the box."""
+        ...
+
+
+class FaceDetector(Protocol):
+    def detect(self, image: NDArray[np.uint8], noun: str) -> list[Box]:
+        """Faces (or heads) in one picture (height, width, 3)."""
+        ...
+
+
+class Upscaler(Protocol):
+    scale: int
+
+    def upscale(self, frames: torch.Tensor) -> torch.Tensor:
+        """(f, 3, h, w) in -1..1 to (f, 3, h·scale, w·scale)."""
+        ...
+
+
+@dataclass
+class Networks:
+    """One pack, loaded. Every size, factor and prediction type below is read from these, never assumed."""
+
+    tokenizer: CLIPTokenizer
+    text_encoder: CLIPTextModel
+    vae: AutoencoderKL
+    unet: UNet2DConditionModel
+    motion_unet: UNetMotionModel
+    scheduler: Any
+    """Any diffusers scheduler; only its config is read."""
+    controlnet: ControlNetModel | None = None
+    upscaler: Upscaler | None = None
+    grounding: Grounding | None = None
+    segmenter: Segmenter | None = None
+    faces: FaceDetector | None = None
+    device: torch.device = torch.device("cpu")
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def vae_scale(self) -> int:
+        """Pixels per latent cell."""
+        return int(2 ** (len(self.vae.config["block_out_channels"]) - 1))
+
+    @property
+    def size(self) -> int:
+        """The model's own picture size in pixels."""
+        return int(self.unet.config["sample_size"]) * self.vae_scale
+
+    @property
+    def latent_channels(self) -> int:
+        return int(self.motion_unet.config["in_channels"])
+
+    @property
+    def motion_range(self) -> int:
+        """The longest run of frames that the motion module has positions for."""
+        return int(self.motion_unet.config["motion_max_seq_length"])

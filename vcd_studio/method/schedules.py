@@ -1,0 +1,83 @@
+"""Noise schedules: diffusers' schedulers behind the three acts that the denoising loop needs."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Literal
+
+import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
+from torch import Tensor
+
+SchedulerName = Literal["ddim", "euler", "dpm++"]
+
+
+class Schedule:
+    """The timesteps of one run, from noise to clean. A scheduler remembers where it is: each run takes a ``fresh`` one."""
+
+    def __init__(self, scheduler: Any, timesteps: Tensor, begin: int = 0) -> None:
+        self._pristine = scheduler
+        self._scheduler = copy.deepcopy(scheduler)
+        self._begin = begin
+        self.timesteps = timesteps
+        if hasattr(self._scheduler, "set_begin_index"):
+            self._scheduler.set_begin_index(begin)
+
+    def __len__(self) -> int:
+        return len(self.timesteps)
+
+    def fresh(self) -> Schedule:
+        """The same way again, from its beginning."""
+        return Schedule(self._pristine, self.timesteps, self._begin)
+
+    def tail(self, strength: float) -> Schedule:
+        """The last part of the way, for a clip noised to ``strength`` (0..1): at least one step unless strength is 0."""
+        if not 0 <= strength <= 1:
+            raise ValueError(f"A denoising strength must lie in 0..1, but is {strength}.")
+        steps = min(max(int(len(self) * strength), 1 if strength > 0 else 0), len(self))
+        begin = len(self) - steps
+        return Schedule(self._pristine, self.timesteps[begin:], self._begin + begin)
+
+    def start(self, noise: Tensor) -> Tensor:
+        """Unit noise as this schedule's latents of pure noise."""
+        return noise * self._scheduler.init_noise_sigma
+
+    def renoise(self, clean: Tensor, noise: Tensor) -> Tensor:
+        """A clean clip noised up to this schedule's first timestep."""
+        if not len(self):
+            return clean
+        noisy: Tensor = self._scheduler.add_noise(clean, noise, self.timesteps[:1].repeat(len(clean)))
+        return noisy
+
+    def scale(self, latents: Tensor, t: Tensor) -> Tensor:
+        """Latents as the network wants to see them at t."""
+        scaled: Tensor = self._scheduler.scale_model_input(latents, t)
+        return scaled
+
+    def step(self, predicted: Tensor, t: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """One step towards clean: (the next latents, the clean latents as expected now)."""
+        out = self._scheduler.step(predicted, t, latents)
+        clean = getattr(out, "pred_original_sample", None)
+        if clean is None:  # multistep solvers of the ++ kind keep it as their own model output
+            clean = self._scheduler.model_outputs[-1]
+        return out.prev_sample, clean
+
+
+def schedule(name: SchedulerName, config: Any, steps: int, device: torch.device | str = "cpu") -> Schedule:
+    """``steps`` steps with the betas and the prediction type of a scheduler's config. DDIM runs with η 0.
+
+    Latents have no range, so nothing is ever clipped to -1..1. Raises ValueError for an unknown name.
+    """
+    if steps < 1:
+        raise ValueError(f"At least one step is needed, not {steps}.")
+    scheduler: Any
+    if name == "ddim":
+        scheduler = DDIMScheduler.from_config(config, clip_sample=False)
+    elif name == "euler":
+        scheduler = EulerDiscreteScheduler.from_config(config)
+    elif name == "dpm++":
+        scheduler = DPMSolverMultistepScheduler.from_config(config, algorithm_type="dpmsolver++", solver_order=2, use_karras_sigmas=True)
+    else:
+        raise ValueError(f'Unknown scheduler "{name}": choose ddim, euler or dpm++.')
+    scheduler.set_timesteps(steps, device=device)
+    return Schedule(scheduler, scheduler.timesteps)

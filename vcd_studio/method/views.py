@@ -1,0 +1,63 @@
+"""Views of a latent clip: context windows in time and tiles in space. Cut, predict, fuse: their weights sum to one everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class View:
+    """A box of a latent clip and the weight of each of its cells, (frames, height, width)."""
+
+    frames: slice
+    rows: slice
+    columns: slice
+    weight: Tensor
+
+    def cut(self, clip: Tensor) -> Tensor:
+        """(b, c, f, h, w) to the view's part of it."""
+        return clip[:, :, self.frames, self.rows, self.columns]
+
+
+def windows(length: int, size: int, overlap: int) -> list[slice]:
+    """Evenly spread windows that cover 0..length, neighbours sharing at least ``overlap``; one when everything fits."""
+    if not 0 <= overlap < size:
+        raise ValueError(f"Windows of {size} cannot overlap by {overlap}.")
+    if length <= size:
+        return [slice(0, length)]
+    count = -(-(length - overlap) // (size - overlap))
+    starts = [round(i * (length - size) / (count - 1)) for i in range(count)]
+    return [slice(start, start + size) for start in starts]
+
+
+def window_weights(parts: list[slice], length: int) -> list[Tensor]:
+    """One smooth bump per window, normalised so that they sum to one at every place."""
+    bumps = []
+    for part in parts:
+        size = part.stop - part.start
+        place = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+        bumps.append(torch.sin(torch.pi * place) ** 2)
+    total = torch.zeros(length, dtype=torch.float64)
+    for part, bump in zip(parts, bumps, strict=True):
+        total[part] += bump
+    return [(bump / total[part]).float() for part, bump in zip(parts, bumps, strict=True)]
+
+
+def views_of(
+    shape: tuple[int, int, int], *, context: int, context_overlap: int = 0, tile: int | None = None, tile_overlap: int = 0
+) -> list[View]:
+    """The views of a latent clip (frames, height, width): windows of ``context`` frames × tiles of ``tile`` cells (None: no tiles)."""
+    sizes = (context, tile or shape[1], tile or shape[2])
+    overlaps = (context_overlap, *((tile_overlap, tile_overlap) if tile else (0, 0)))
+    axes = []
+    for length, size, overlap in zip(shape, sizes, overlaps, strict=True):
+        parts = windows(length, size, overlap)
+        axes.append(list(zip(parts, window_weights(parts, length), strict=True)))
+    return [
+        View(frames, rows, columns, in_time[:, None, None] * down[:, None] * across)
+        for (frames, in_time), (rows, down), (columns, across) in product(*axes)
+    ]
