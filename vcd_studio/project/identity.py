@@ -1,0 +1,328 @@
+"""One identity: its noun, its photos with their masks, and its training runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from vcd_studio.project.errors import InputError, Problem, ProjectError
+from vcd_studio.project.paths import NAME, inside, make_numbered, reason, write_atomic
+from vcd_studio.project.photos import is_photo_name, open_photo
+from vcd_studio.project.settings import SegmentationSettings, TrainingSettings
+from vcd_studio.project.text import plain, quoted
+from vcd_studio.project.toml_file import edit_toml, nearest, read_toml
+
+MaskState = Literal["automatic", "corrected", "whole", "left-out"]
+MASK_STATES: tuple[str, ...] = get_args(MaskState)
+IDENTITY_FILE = "identity.toml"
+RUN_FILE = "run.toml"
+TOKENS_FILE = "tokens.safetensors"
+_NOUN = re.compile(r"[^\W\d_](?:[\w' -]{0,58}\w)?")
+HUMAN_NOUNS = frozenset(
+    """actor actress adult aunt baby ballerina boy boyfriend bride brother builder chef child children cook cop couple cousin dad dancer daughter
+    doctor dude face father female firefighter gal gentleman girl girlfriend grandfather grandma grandmother grandpa groom guy human humans husband
+    infant kid kids lady ladies lad lass male man men mom mother mum musician nephew niece nurse officer parent people person persons pianist player
+    policeman policewoman portrait president prince princess queen king schoolboy schoolgirl selfie singer sister soldier son student teacher teen
+    teenager toddler uncle wife woman women worker""".split()
+)
+
+
+def is_human(noun: str) -> bool:
+    """Whether a noun names a person, so that consent must be asked for."""
+    words = re.findall(r"[^\W\d_]+", noun.lower())
+    return any(word in HUMAN_NOUNS or (word.endswith("s") and word[:-1] in HUMAN_NOUNS) or word.endswith(("man", "woman")) and
+               word not in NOT_HUMAN for word in words)
+
+
+NOT_HUMAN = frozenset({"snowman", "talisman", "caiman", "ottoman", "roman", "doberman", "german"})
+
+
+def check_noun(noun: str) -> str:
+    """``noun`` trimmed; InputError if it is not a plain word or two."""
+    noun = noun.strip()
+    if not _NOUN.fullmatch(noun):
+        raise InputError(f'{quoted(noun)} cannot be a class noun; say what it is in a plain word or two, for example "dog" or "stuffed animal".')
+    return noun
+
+
+def check_consent(noun: str, consent: bool | None) -> None:
+    """InputError if ``noun`` is a person's and nobody answered whether that person agreed."""
+    if consent is None and is_human(noun):
+        raise InputError(
+            f"{quoted(noun)} is a person: ask whether that person agreed to clips of them, and give the answer (--consent or --no-consent)."
+        )
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PhotoEntry(_Table):
+    """One ``[[photo]]`` of identity.toml."""
+
+    file: Annotated[str, StringConstraints(strict=True, pattern=r"^photos/[^/\\\x00-\x1f]+$")]
+    mask: MaskState = "automatic"
+
+
+class IdentityFile(_Table):
+    """identity.toml as it is written."""
+
+    name: Annotated[str, StringConstraints(strict=True, pattern=f"^{NAME.pattern}$")]
+    noun: Annotated[str, StringConstraints(strict=True, pattern=r"^[^\W\d_](?:[\w' -]{0,58}\w)?$")]
+    token: Annotated[str, StringConstraints(strict=True, pattern=f"^<{NAME.pattern}>$")]
+    consent: Annotated[bool, Field(strict=True)] | None = None
+    training: TrainingSettings = TrainingSettings()
+    segmentation: SegmentationSettings = SegmentationSettings()
+    photo: tuple[PhotoEntry, ...] = ()
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo, where its mask is or will be, and what the mask's state is."""
+
+    path: Path
+    mask_path: Path
+    state: MaskState
+    has_mask: bool
+
+    @property
+    def name(self) -> str:
+        """The file name, as ``set_mask_state`` takes it."""
+        return self.path.name
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run; ``finished`` once its tokens are there."""
+
+    name: str
+    folder: Path
+    tokens_path: Path
+    finished: bool
+    loss_path: Path
+    previews: list[Path]
+
+    def record(self) -> dict[str, Any]:
+        """What run.toml says; empty while there is none."""
+        import tomllib
+
+        try:
+            return tomllib.loads((self.folder / RUN_FILE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ProjectError("this record of a training cannot be read; restore it or remove the run's folder.", self.folder / RUN_FILE) from error
+
+
+class Identity:
+    """``identities/<name>/`` of a project. Edits are on disk when their call returns."""
+
+    def __init__(self, project_path: Path, file: IdentityFile) -> None:
+        self.project_path = project_path
+        self._take(file)
+
+    def _take(self, file: IdentityFile) -> None:
+        self.name = file.name
+        self.noun = file.noun
+        self.token = file.token
+        self.consent = file.consent
+        self.training = file.training
+        self.segmentation = file.segmentation
+        self._states = {Path(entry.file).name: entry.mask for entry in file.photo}
+
+    @classmethod
+    def open(cls, project_path: Path, name: str) -> Identity:
+        """Read ``identities/<name>/identity.toml``; ProjectError with file and line if it is wrong."""
+        path = inside(project_path, "identities", name, IDENTITY_FILE)
+        file = read_toml(path, IdentityFile)
+        if file.name != name:
+            raise ProjectError(f"the name {quoted(file.name)} is not that of its folder {quoted(name)}; make them the same.", path)
+        return cls(project_path, file)
+
+    def __repr__(self) -> str:
+        return f"Identity({plain(self.name)!r}, {plain(self.noun)!r})"
+
+    @property
+    def folder(self) -> Path:
+        return self.project_path / "identities" / self.name
+
+    @property
+    def file(self) -> Path:
+        return self.folder / IDENTITY_FILE
+
+    @property
+    def masks_dir(self) -> Path:
+        return inside(self.project_path, "identities", self.name, "masks")
+
+    @property
+    def trained_dir(self) -> Path:
+        return inside(self.project_path, "identities", self.name, "trained")
+
+    @property
+    def is_human(self) -> bool:
+        return is_human(self.noun)
+
+    def photos(self) -> list[Photo]:
+        """The photos by name. ProjectError for one that leads out of the project."""
+        folder = inside(self.project_path, "identities", self.name, "photos")
+        if not folder.is_dir():
+            return []
+        photos: list[Photo] = []
+        stems: set[str] = set()
+        for name in sorted(entry.name for entry in folder.iterdir() if is_photo_name(entry.name)):
+            path = inside(self.project_path, "identities", self.name, "photos", name)
+            stem = path.stem if path.stem not in stems else name  # a.jpg and a.png cannot share masks/a.png
+            stems.add(path.stem)
+            mask = inside(self.project_path, "identities", self.name, "masks", f"{stem}.png")
+            photos.append(Photo(path, mask, self._states.get(name, "automatic"), mask.is_file()))
+        return photos
+
+    def photo(self, name: str) -> Photo:
+        """The photo of this file name; InputError names those there are."""
+        photos = {photo.name: photo for photo in self.photos()}
+        if name not in photos:
+            raise InputError(f"{quoted(self.name)} has no photo {quoted(name)}; {nearest(name, list(photos))}")
+        return photos[name]
+
+    def set_mask_state(self, photo_name: str, state: str) -> None:
+        """Keep another mask state of one photo (its file name) in identity.toml."""
+        if state not in MASK_STATES:
+            raise InputError(f"{quoted(state)} is no state of a mask; {nearest(state, list(MASK_STATES))}")
+        entry = f"photos/{self.photo(photo_name).name}"
+
+        def change(document: Any) -> None:
+            import tomlkit
+
+            for table in document.get("photo", []):
+                if table["file"] == entry:
+                    table["mask"] = state
+                    return
+            if state == "automatic":
+                return
+            added = tomlkit.table()
+            added["file"], added["mask"] = entry, state
+            if "photo" not in document:
+                document["photo"] = tomlkit.aot()
+            document["photo"].append(added)
+
+        self._edit(change)
+
+    def set_noun(self, noun: str, consent: bool | None = None) -> None:
+        """Say what the identity is; a person's noun needs the answer about consent, given now or kept from before."""
+        noun = check_noun(noun)
+        answer = self.consent if consent is None else consent
+        check_consent(noun, answer)
+
+        def change(document: Any) -> None:
+            document["noun"] = noun
+            if answer is not None and document.get("consent") != answer:
+                document["consent"] = answer
+
+        self._edit(change)
+
+    def set_section(self, section: Literal["training", "segmentation"], **changes: Any) -> None:
+        """Change settings of ``[training]`` or ``[segmentation]``; InputError for a value out of bounds."""
+        settings: TrainingSettings | SegmentationSettings = self.training if section == "training" else self.segmentation
+        settings.with_overrides(changes)
+
+        def change(document: Any) -> None:
+            import tomlkit
+
+            if section not in document:
+                document[section] = tomlkit.table()
+            document[section].update(changes)
+
+        self._edit(change)
+
+    def _edit(self, change: Any) -> None:
+        edit_toml(inside(self.project_path, "identities", self.name, IDENTITY_FILE), change)
+        self._take(read_toml(self.file, IdentityFile))
+
+    def runs(self) -> list[Run]:
+        """Every training run, oldest first."""
+        folder = self.trained_dir
+        if not folder.is_dir():
+            return []
+        names = sorted((entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")), key=_natural)
+        return [self._run(name) for name in names]
+
+    def _run(self, name: str) -> Run:
+        folder = inside(self.project_path, "identities", self.name, "trained", name)
+        tokens = inside(folder, TOKENS_FILE)
+        previews = inside(folder, "previews")
+        pictures = sorted(path for path in previews.iterdir() if is_photo_name(path.name)) if previews.is_dir() else []
+        return Run(name, folder, tokens, tokens.is_file(), inside(folder, "loss.csv"), [inside(previews, path.name) for path in pictures])
+
+    def new_run(self) -> Path:
+        """A new, empty folder for a training: run-001, run-002, …"""
+        folder = self.trained_dir
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(f"The folder {plain(str(folder))} cannot be made ({reason(error)}); make the project writable.") from error
+        return make_numbered(folder, "run-", "001", "{:03d}")
+
+    def latest_run(self) -> Run | None:
+        """The newest finished run: the one prompts use."""
+        return next((run for run in reversed(self.runs()) if run.finished), None)
+
+    def check(self) -> Iterable[Problem]:
+        """Every problem with the photos, the masks and the consent."""
+        if self.is_human and self.consent is None:
+            yield Problem(self.file, None, f"{quoted(self.noun)} is a person and nobody answered about consent; write consent = true or false.")
+        try:
+            photos = self.photos()
+        except ProjectError as error:
+            yield Problem(error.file or self.folder, None, error.message)
+            return
+        if not photos:
+            yield Problem(self.folder / "photos", None, f"{quoted(self.name)} has no photos; put at least one picture into its photos folder.")
+        for name in self._states:
+            if name not in {photo.name for photo in photos}:
+                yield Problem(self.file, None, f"the photo {quoted('photos/' + name)} is not there; put it back or take its [[photo]] out.")
+        for photo in photos:
+            yield from _check_photo(photo)
+
+
+def _check_photo(photo: Photo) -> Iterable[Problem]:
+    try:
+        size = open_photo(photo.path).size
+    except InputError as error:
+        yield Problem(photo.path, None, str(error))
+        return
+    if not photo.has_mask:
+        return
+    try:
+        mask = open_photo(photo.mask_path).size
+    except InputError as error:
+        yield Problem(photo.mask_path, None, str(error))
+        return
+    if mask != size:
+        yield Problem(
+            photo.mask_path, None, f"the mask has {mask[0]} × {mask[1]} pixels and its photo {size[0]} × {size[1]}; segment the photo again."
+        )
+
+
+def _natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.findall(r"\d+|\D+", name, re.ASCII))
+
+
+def write_identity(folder: Path, name: str, noun: str, consent: bool | None) -> None:
+    """A new identity.toml, with a comment where a person would look for help."""
+    import tomlkit
+
+    document = tomlkit.document()
+    document["name"] = name
+    document["noun"] = noun
+    document["noun"].comment("what it is, as one would say it")  # type: ignore[union-attr]
+    document["token"] = f"<{name}>"
+    document["token"].comment("what prompts write")  # type: ignore[union-attr]
+    if consent is not None:
+        document["consent"] = consent
+        document["consent"].comment("whether this person agreed")  # type: ignore[attr-defined,union-attr]
+    write_atomic(folder / IDENTITY_FILE, tomlkit.dumps(document).encode("utf-8"))

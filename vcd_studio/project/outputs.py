@@ -1,0 +1,157 @@
+"""Clips on disk: ``outputs/<clip id>/`` with the film, its poster, its recipe and what each stage made."""
+
+from __future__ import annotations
+
+import datetime
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vcd_studio.project.errors import InputError, ProjectError
+from vcd_studio.project.paths import inside, write_atomic
+from vcd_studio.project.text import plain, quoted
+
+SIDECAR = "clip.toml"
+VIDEO = "clip.mp4"
+POSTER = "poster.png"
+RATING = "rating.toml"
+STAGE_ORDER = ("t2v", "face", "tiled")
+
+
+@dataclass(frozen=True)
+class StageOutput:
+    """What one stage made: its frames (PNG, in order) and its film, which may not be there yet."""
+
+    name: str
+    folder: Path
+    video: Path
+    frames: list[Path]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One finished clip. ``sidecar`` is its whole recipe; ``problem`` says why that is empty."""
+
+    folder: Path
+    sidecar: dict[str, Any] = field(default_factory=dict)
+    problem: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def video(self) -> Path:
+        return inside(self.folder, VIDEO)
+
+    @property
+    def poster(self) -> Path:
+        return inside(self.folder, POSTER)
+
+    @property
+    def made(self) -> float:
+        """When it was made, in seconds since 1970: the sidecar's ``finished`` or ``created``, else the folder's own time."""
+        for key in ("finished", "created"):
+            seconds = _seconds(self.sidecar.get(key))
+            if seconds is not None:
+                return seconds
+        try:
+            return self.folder.stat().st_mtime
+        except OSError:  # the folder went away between listing and sorting
+            return 0.0
+
+    @property
+    def rating(self) -> int | None:
+        """1 to 5, or None."""
+        try:
+            value = tomllib.loads(inside(self.folder, RATING).read_text(encoding="utf-8")).get("rating")
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):  # no rating, or one that is not ours
+            return None
+        return value if isinstance(value, int) and 1 <= value <= 5 else None
+
+    def rate(self, rating: int | None) -> None:
+        """Keep a rating beside the clip (its recipe is never changed); None takes it away."""
+        if rating is None:
+            inside(self.folder, RATING).unlink(missing_ok=True)
+        elif 1 <= rating <= 5:
+            write_atomic(inside(self.folder, RATING), f"rating = {rating}\n".encode())
+        else:
+            raise InputError(f"{quoted(rating)} is no rating; give 1 to 5.")
+
+    def stages(self) -> dict[str, StageOutput]:
+        """The stages there are, in the order they ran."""
+        root = inside(self.folder, "stages")
+        if not root.is_dir():
+            return {}
+        names = sorted(
+            (entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".") and entry.suffix != ".part"),
+            key=lambda name: (STAGE_ORDER.index(name) if name in STAGE_ORDER else len(STAGE_ORDER), name),
+        )
+        return {name: self._stage(name) for name in names}
+
+    def _stage(self, name: str) -> StageOutput:
+        folder = inside(self.folder, "stages", name)
+        frames = inside(folder, "frames")
+        pictures = sorted(path.name for path in frames.iterdir() if path.suffix == ".png") if frames.is_dir() else []
+        return StageOutput(name, folder, inside(folder, VIDEO), [inside(frames, picture) for picture in pictures])
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, str):
+        try:
+            value = datetime.datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if isinstance(value, datetime.datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=datetime.UTC)).timestamp()
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def read_clip(folder: Path) -> Clip:
+    """The clip of a folder; a broken sidecar is told in ``problem``, not raised, so that the others can still be listed."""
+    try:
+        path = inside(folder, SIDECAR)
+        return Clip(folder, tomllib.loads(path.read_text(encoding="utf-8")))
+    except ProjectError as error:
+        return Clip(folder, {}, str(error))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        return Clip(folder, {}, f"{plain(str(folder / SIDECAR))} cannot be read ({plain(str(error))}); the recipe of this clip is lost.")
+
+
+def list_clips(outputs: Path) -> list[Clip]:
+    """The clips that have a sidecar, newest first."""
+    if not outputs.is_dir():
+        return []
+    folders = [entry for entry in outputs.iterdir() if not entry.name.startswith(".") and not entry.is_symlink() and (entry / SIDECAR).is_file()]
+    return sorted((read_clip(folder) for folder in folders), key=lambda clip: (-clip.made, clip.id))
+
+
+def write_sidecar(folder: Path, recipe: Mapping[str, Any]) -> Path:
+    """Write ``clip.toml`` whole; None values are left out, paths and numbers of other libraries become plain ones. ISO times in UTC."""
+    import tomli_w
+
+    path = inside(folder, SIDECAR)
+    write_atomic(path, tomli_w.dumps(_plain_table(recipe)).encode("utf-8", "backslashreplace"))
+    return path
+
+
+def _plain_table(table: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(key): _plain_value(value) for key, value in table.items() if value is not None}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _plain_table(value)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain_value(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value) if item is not None]
+    if isinstance(value, datetime.datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
+    if isinstance(value, (str, bool, int, float, datetime.date, datetime.time)):
+        return value
+    if hasattr(value, "model_dump"):
+        return _plain_value(value.model_dump())
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        return _plain_value(value.item())
+    return str(value)

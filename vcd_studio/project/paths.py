@@ -1,0 +1,83 @@
+"""No path leaves its project folder: names are plain, symlinks may not point out, writes are atomic."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from vcd_studio.project.errors import InputError, ProjectError
+from vcd_studio.project.text import plain, quoted
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+
+
+def check_name(name: str, what: str) -> str:
+    """``name`` if it can be a folder and a token; else InputError."""
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"{quoted(name)} cannot be the name of {what}: use up to 40 letters (a-z), digits, hyphens and underscores, a letter or digit first."
+        )
+    return name
+
+
+def inside(root: Path, *parts: str) -> Path:
+    """``root/parts``, refused with ProjectError if it, or anything it links to, lies outside ``root``."""
+    path = root.joinpath(*parts)
+    try:
+        leaves = not path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ProjectError(f"this path cannot be followed ({plain(str(error))}); remove it from the project.", path) from error
+    if leaves:
+        raise ProjectError("this leads out of the project folder; put the file itself into the project, not a link to it.", path)
+    return path
+
+
+def reason(error: OSError) -> str:
+    """The short human cause of an operating-system error."""
+    return plain(error.strerror or str(error)).lower()
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write all of ``data`` or nothing: beside the target first, then moved over it. InputError when it cannot be written."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+            raise
+    except OSError as error:
+        raise InputError(
+            f"{plain(str(path))} cannot be written ({reason(error)}); make its folder writable or free some space, then try again."
+        ) from error
+
+
+def _umask() -> int:
+    current = os.umask(0o022)
+    os.umask(current)
+    return current
+
+
+def make_numbered(parent: Path, stem: str, first: str, pattern: str) -> Path:
+    """Make a folder that was not there: ``stem + first``, else ``stem + pattern`` with 2, 3, …; the making itself is the test."""
+    number = 1
+    while True:
+        path = parent / f"{stem}{first if number == 1 else pattern.format(number)}"
+        try:
+            path.mkdir()
+            return path
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise InputError(
+                f"The folder {plain(str(path))} cannot be made ({reason(error)}); make {plain(str(parent))} writable or free some space."
+            ) from error

@@ -1,0 +1,70 @@
+"""The user's own settings: ``settings.toml`` in the config folder, and ``VCD_*`` variables over it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from vcd_studio import locations
+from vcd_studio.project.errors import ProjectError
+from vcd_studio.project.text import quoted
+from vcd_studio.project.toml_file import explain, read_toml
+
+Graphics = Literal["auto", "sixel", "kitty", "halfcell", "off"]
+PREFIX = "VCD_"
+
+
+class SettingsError(ProjectError):
+    """The settings file, or a VCD_* variable, is not right."""
+
+
+class SettingsFile(BaseModel):
+    """What settings.toml may say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    graphics: Graphics = "auto"
+    theme: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ -]{0,63}$")] = "dark"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = "auto"
+    keymap: dict[str, str] = Field(default_factory=dict)
+
+
+class Settings(BaseSettings):
+    """The settings in force; ``keymap`` maps binding ids to keys."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix=PREFIX)
+    graphics: Graphics = "auto"
+    theme: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ -]{0,63}$")] = "dark"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = "auto"
+    keymap: dict[str, str] = Field(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=locations.settings_path())
+
+
+def load_settings() -> Settings:
+    """Variables over the file over the defaults; SettingsError names the file and line, or the variable, that is wrong."""
+    path = locations.settings_path()
+    if path.exists():
+        try:
+            read_toml(path, SettingsFile)
+        except ProjectError as error:
+            raise SettingsError(error.message, error.file, error.line) from error
+    try:
+        return Settings()
+    except ValidationError as error:
+        item = error.errors(include_url=False)[0]
+        variable = PREFIX + str(item["loc"][0]).upper()
+        message = explain(item["type"], item["msg"], tuple(item["loc"]), item["input"], SettingsFile)
+        raise SettingsError(f"In the environment variable {variable}, {message}") from error
+    except ValueError as error:  # pydantic-settings' own error for JSON that cannot be read
+        raise SettingsError(f'VCD_KEYMAP cannot be read; write it as JSON, for example {quoted("{}")}.') from error
