@@ -1,0 +1,1 @@
+"""The durable queue: jobs, stages, attempts and events in one SQLite file. Pure data, no torch, no textual."""

@@ -1,0 +1,291 @@
+"""From a project to jobs: everything is checked here, before anything is written; each job takes its own snapshot of what it needs."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vcd_studio import __version__
+from vcd_studio.jobs.estimates import clip_bytes, clip_seconds
+from vcd_studio.jobs.model import Job
+from vcd_studio.jobs.store import Store
+from vcd_studio.jobs.workers import wake
+from vcd_studio.locations import store_path
+from vcd_studio.project.errors import InputError
+from vcd_studio.project.identity import Identity
+from vcd_studio.project.project import Project
+from vcd_studio.project.prompts import Prompt, expand, resolve
+from vcd_studio.project.settings import GenerationSettings
+from vcd_studio.project.text import quoted
+
+MAX_CLIPS = 10_000
+"""More clips than this in one plan is taken for a mistake."""
+
+
+@dataclass(frozen=True)
+class PlannedClip:
+    """One clip to be: the written text, what it expanded to (identities by their tokens), and its full settings."""
+
+    text: str
+    expanded: str
+    seed: int
+    settings: dict[str, Any]
+    """The job's whole snapshot, as JSON."""
+    identities: tuple[str, ...]
+
+    @property
+    def stages(self) -> list[str]:
+        return [*self.settings["generation"]["stages"], "save"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a yes would put into the queue."""
+
+    items: tuple[PlannedClip, ...]
+    seconds: float | None
+    """Estimated from finished jobs; None before there are any."""
+    bytes: int
+
+    @property
+    def count(self) -> int:
+        return len(self.items)
+
+
+def enqueue_segment(store: Store, project: Project, identity: Identity | str) -> Job:
+    """Masks for all of the identity's photos that are in the automatic state. InputError when there is nothing to do."""
+    identity = _identity(project, identity)
+    photos = _photos(identity)
+    names = [photo.path.name for photo in photos if photo.state == "automatic"]
+    if not names:
+        raise InputError(f"No photo of {quoted(identity.name)} is in the automatic state; nothing is left to segment.")
+    _writable(identity.masks_dir)
+    settings = {**_identity_snapshot(project, identity), "photos": names}
+    job = store.enqueue("segment", project.path, f"masks of {identity.name}", ["segment"], settings)
+    wake()
+    return job
+
+
+def enqueue_train(
+    store: Store, project: Project, identity: Identity | str, overrides: Mapping[str, Any] | None = None, *, preset: str | None = None
+) -> Job:
+    """Train the identity's ID tokens; photos without a mask are segmented first. ``overrides``: TrainingSettings by name."""
+    identity = _identity(project, identity)
+    photos = _photos(identity)
+    training = identity.training.with_overrides({**_training_preset(preset), **(overrides or {})})
+    _writable(identity.trained_dir)
+    settings = {
+        **_identity_snapshot(project, identity),
+        "training": training.model_dump(mode="json"),
+        "photos": [{"name": photo.path.name, "sha256": file_hash(photo.path), "state": photo.state} for photo in photos],
+    }
+    job = store.enqueue("train", project.path, f"train {identity.name}, {training.steps} steps", ["train"], settings)
+    wake()
+    return job
+
+
+def plan_generate(
+    project: Project,
+    *,
+    prompts: Sequence[Prompt] | None = None,
+    text: str | None = None,
+    identity: Identity | str | None = None,
+    seeds: Sequence[int] | None = None,
+    stages: Sequence[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    input_video: Path | None = None,
+    store: Store | None = None,
+) -> Plan:
+    """Expand prompts (these, or ``text``, or the project's whole list) × seeds into clips, and estimate them. Writes nothing.
+
+    ``identity`` is what V* stands for; of a list, only prompts that name it are then taken. ``overrides`` win over a prompt's own.
+    """
+    chosen = _identity(project, identity) if identity is not None else None
+    if prompts is None:
+        prompts = [Prompt(text=text, travel=None, overrides={}, line=0)] if text is not None else _listed(project)
+    changes = dict(overrides or {})
+    if seeds is not None:
+        changes["seeds"] = tuple(seeds)
+    if stages is not None:
+        changes["stages"] = tuple(stages)
+    video = _video(input_video)
+    items: list[PlannedClip] = []
+    for prompt in prompts:
+        settings = _settings_of(project, prompt, changes)
+        _check_stages(settings, video)
+        items.extend(_clips_of(project, prompt, chosen, settings, video))
+        if len(items) > MAX_CLIPS:
+            raise InputError(f"This plan has more than {MAX_CLIPS} clips; choose fewer prompts, seeds or alternatives.")
+    if not items:
+        name = quoted(chosen.token) if chosen else "an identity"
+        raise InputError(f"No prompt names {name}; write V* or its token where it should appear.")
+    return Plan(tuple(items), _seconds(items, store), sum(clip_bytes(i.stages, project.pack, i.settings["generation"]) for i in items))
+
+
+def enqueue_plan(store: Store, project: Project, plan: Plan) -> list[Job]:
+    """The plan's clips into the queue as one batch: all of them or none."""
+    _writable(project.path / "outputs")
+    batch = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    jobs: list[Job] = []
+    for stages, group in itertools.groupby(plan.items, key=lambda item: item.stages):
+        titled = [(f"{item.expanded} · seed {item.seed}", item.settings) for item in group]
+        jobs.extend(store.enqueue_all(titled, "generate", project.path, stages, batch=batch))
+    wake()
+    return jobs
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 in hex. InputError when the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def _identity(project: Project, identity: Identity | str) -> Identity:
+    return project.identity(identity) if isinstance(identity, str) else identity
+
+
+def _photos(identity: Identity) -> list[Any]:
+    photos = [photo for photo in identity.photos() if photo.state != "left-out"]
+    if not photos:
+        raise InputError(f"{quoted(identity.name)} has no photos to learn from; put some into {identity.folder / 'photos'}.")
+    return photos
+
+
+def _identity_snapshot(project: Project, identity: Identity) -> dict[str, Any]:
+    return {
+        "pack": project.pack,
+        "identity": identity.name,
+        "noun": identity.noun,
+        "token": identity.token,
+        "segmentation": identity.segmentation.model_dump(mode="json"),
+        "code_version": __version__,
+    }
+
+
+def _training_preset(preset: str | None) -> dict[str, Any]:
+    from vcd_studio.project.settings import TRAINING_PRESETS
+
+    if preset is None:
+        return {}
+    if preset not in TRAINING_PRESETS:
+        raise InputError(f"There is no preset {quoted(preset)}; choose one of {', '.join(TRAINING_PRESETS)}.")
+    return TRAINING_PRESETS[preset]
+
+
+def _listed(project: Project) -> list[Prompt]:
+    prompts = list(project.prompt_list().prompts)
+    if not prompts:
+        raise InputError(f"{project.path / 'prompts.toml'} holds no prompts yet; add one, or give one with --prompt.")
+    return prompts
+
+
+def _settings_of(project: Project, prompt: Prompt, changes: Mapping[str, Any]) -> GenerationSettings:
+    where = f"prompt on line {prompt.line}" if prompt.line else ""
+    settings = project.defaults.with_overrides(prompt.overrides, where) if prompt.overrides else project.defaults
+    return settings.with_overrides(changes) if changes else settings
+
+
+def _check_stages(settings: GenerationSettings, video: Path | None) -> None:
+    if video is None and settings.stages[0] != "t2v":
+        raise InputError(f"The stages {', '.join(settings.stages)} need a clip to start from; add t2v, or give a video with --input.")
+    if video is not None and "t2v" in settings.stages:
+        raise InputError("A clip that starts from a video has no t2v stage; choose --stages face,tiled.")
+
+
+def _clips_of(
+    project: Project, prompt: Prompt, chosen: Identity | None, settings: GenerationSettings, video: Path | None
+) -> Iterable[PlannedClip]:
+    written = prompt.text if prompt.text is not None else " ".join(f"{frame}: {words}" for frame, words in (prompt.travel or {}).items())
+    for variant in _variants(project, prompt):
+        resolved = {frame: resolve(_substitute(words, chosen), project) for frame, words in variant.items()}
+        named = {identity.name: identity for _, identities in resolved.values() for identity in identities}
+        if chosen is not None and chosen.name not in named:
+            continue
+        texts = {frame: words for frame, (words, _) in resolved.items()}
+        expanded = texts[0] if len(texts) == 1 and 0 in texts else " ".join(f"{frame}: {words}" for frame, words in texts.items())
+        snapshot = {
+            "pack": project.pack,
+            "written": written,
+            "prompt": texts[min(texts)],
+            "travel": {str(frame): words for frame, words in texts.items()} if len(texts) > 1 else None,
+            "expanded": expanded,
+            "identities": [_run_snapshot(identity) for identity in named.values()],
+            "input": str(video) if video else None,
+            "code_version": __version__,
+        }
+        generation = settings.model_dump(mode="json", exclude={"seeds"})
+        for seed in settings.seeds:
+            yield PlannedClip(written, expanded, seed, {**snapshot, "seed": seed, "generation": generation}, tuple(named))
+
+
+def _variants(project: Project, prompt: Prompt) -> Iterable[dict[int, str]]:
+    wildcards = project.path / "wildcards"
+    folder = wildcards if wildcards.is_dir() else None
+    if prompt.text is not None:
+        return [{0: words} for words in expand(prompt.text, folder)]
+    travel = prompt.travel or {}
+    options = [expand(words, folder) for words in travel.values()]
+    return [dict(zip(travel, words, strict=True)) for words in itertools.islice(itertools.product(*options), MAX_CLIPS + 1)]
+
+
+def _substitute(words: str, chosen: Identity | None) -> str:
+    return words.replace("V*", chosen.token) if chosen is not None else words
+
+
+def _run_snapshot(identity: Identity) -> dict[str, Any]:
+    run = identity.latest_run()
+    if run is None or not run.finished:
+        raise InputError(f"{quoted(identity.name)} is not trained yet; `vcd-studio train PROJECT {identity.name}` does it.")
+    return {
+        "name": identity.name,
+        "noun": identity.noun,
+        "token": identity.token,
+        "run": run.name,
+        "tokens": str(run.tokens_path),
+        "sha256": file_hash(run.tokens_path),
+    }
+
+
+def _seconds(items: Sequence[PlannedClip], store: Store | None) -> float | None:
+    if store is None:
+        if not store_path().is_file():
+            return None
+        with Store() as own:
+            return _seconds(items, own)
+    known: dict[str, float | None] = {}
+    total = 0.0
+    for item in items:
+        generation = item.settings["generation"]
+        key = repr((item.stages, generation["steps"], generation["frames"], generation["width"], generation["height"]))
+        if key not in known:
+            known[key] = clip_seconds(store, item.stages, item.settings["pack"], generation)
+        seconds = known[key]
+        if seconds is None:
+            return None
+        total += seconds
+    return total
+
+
+def _video(path: Path | None) -> Path | None:
+    if path is None:
+        return None
+    if not path.is_file():
+        raise InputError(f"There is no video {path}.")
+    return path.resolve()
+
+
+def _writable(folder: Path) -> None:
+    """The folder, or the nearest one above it that is there, must take new files. InputError else."""
+    present = next(place for place in (folder, *folder.parents) if place.exists())
+    if not present.is_dir() or not os.access(present, os.W_OK | os.X_OK):
+        raise InputError(f"{present} cannot be written; change its permissions, or copy the project to a folder you own.")

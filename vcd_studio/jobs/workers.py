@@ -1,0 +1,228 @@
+"""Workers as seen from outside: who runs, starting, stopping, waking. No torch here; the work itself is another process."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from vcd_studio.jobs.model import Job, WorkerId
+from vcd_studio.jobs.processes import is_alive
+from vcd_studio.jobs.store import Store
+from vcd_studio.locations import store_path, worker_dir
+from vcd_studio.project.errors import InputError
+
+WorkerState = Literal["running", "idle", "dead"]
+START_SECONDS = 30.0
+"""How long a fresh process may take to claim its device before start() gives up on it."""
+
+_started: list[subprocess.Popen[bytes]] = []
+
+
+class WorkerRunning(InputError):
+    """Another worker holds the device."""
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """One worker: "running" a job, "idle", or "dead" (it ended without a word)."""
+
+    device: str
+    pid: int
+    state: WorkerState
+    job: Job | None
+    id: WorkerId
+
+
+def lock_path(device: str) -> Path:
+    """Held by flock for a worker's life; holds its id as JSON."""
+    return worker_dir() / f"{_file_name(device)}.lock"
+
+
+def log_path(device: str) -> Path:
+    """What the worker process prints."""
+    return worker_dir() / f"{_file_name(device)}.log"
+
+
+def wake_path(device: str) -> Path:
+    """A FIFO that the idle worker listens to."""
+    return worker_dir() / f"{_file_name(device)}.wake"
+
+
+def write_lock(descriptor: int, worker: WorkerId, device: str) -> None:
+    """Who holds the device, into its open lock file."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps({**asdict(worker), "device": device}).encode(), 0)
+
+
+def read_lock(path: Path) -> tuple[WorkerId, str] | None:
+    """(who, device) of a lock file; None when nobody is written there. Takes no lock."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return WorkerId(int(data["pid"]), str(data["start"]), str(data["boot"])), str(data["device"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def resolve_device(device: str = "auto") -> str:
+    """ "auto" as a device: the first NVIDIA card where there is one and torch was built for it, else the CPU. Asks no torch."""
+    if device != "auto":
+        return device
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not Path("/proc/driver/nvidia/version").exists():
+        return "cpu"
+    try:
+        return "cpu" if "+cpu" in importlib.metadata.version("torch") else "cuda:0"
+    except importlib.metadata.PackageNotFoundError:
+        return "cpu"
+
+
+def status(store: Store | None = None) -> list[WorkerStatus]:
+    """Every worker that runs on this machine or ended without a word, by device."""
+    running: dict[WorkerId, Job] = {}
+    if store is not None:
+        running = _running(store)
+    elif store_path().is_file():
+        with Store() as own:
+            running = _running(own)
+    found = []
+    for path in sorted(worker_dir().glob("*.lock")):
+        holder = read_lock(path)
+        if holder is None:
+            continue
+        worker, device = holder
+        job = running.get(worker)
+        state: WorkerState = ("running" if job else "idle") if is_alive(worker) else "dead"
+        found.append(WorkerStatus(device, worker.pid, state, job if state == "running" else None, worker))
+    return found
+
+
+def start(device: str = "auto") -> WorkerStatus:
+    """A detached worker on the device, once it holds it. WorkerRunning names the one that already does."""
+    device = resolve_device(device)
+    holder = read_lock(lock_path(device))
+    if holder and is_alive(holder[0]):
+        raise already_running(device, holder[0].pid)
+    _prepare_folder()
+    process = _spawn(device)
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        holder = read_lock(lock_path(device))
+        if holder and holder[0].pid == process.pid and is_alive(holder[0]):
+            return WorkerStatus(device, process.pid, "idle", None, holder[0])
+        if process.poll() is not None:
+            if holder and is_alive(holder[0]):
+                raise already_running(device, holder[0].pid)
+            raise InputError(f"The worker on {device} ended at once: {_last_line(log_path(device))} (log: {log_path(device)}).")
+        time.sleep(0.05)
+    raise InputError(f"The worker on {device} (pid {process.pid}) has not taken its device; its log is {log_path(device)}.")
+
+
+def ensure_running(device: str = "auto") -> WorkerStatus:
+    """The living worker of the device, started if there is none."""
+    device = resolve_device(device)
+    for worker in status():
+        if worker.device == device and worker.state != "dead":
+            return worker
+    try:
+        return start(device)
+    except WorkerRunning:
+        return next(worker for worker in status() if worker.device == device)
+
+
+def stop(device: str | None = None, *, wait: float = 60.0) -> list[WorkerStatus]:
+    """Ask the worker of the device (None: all of them) to end: it finishes its step, saves, puts its job back into the line.
+
+    Waits up to ``wait`` seconds; the workers as they are then ("dead": gone). InputError when none runs.
+    """
+    wanted = None if device is None else resolve_device(device)
+    living = [worker for worker in status() if worker.state != "dead" and wanted in (None, worker.device)]
+    if not living:
+        raise InputError(f"No worker runs{f' on {wanted}' if wanted else ''}; there is nothing to stop.")
+    for worker in living:
+        with suppress(ProcessLookupError):
+            os.kill(worker.pid, signal.SIGTERM)
+    until = time.monotonic() + wait
+    while any(is_alive(worker.id) for worker in living) and time.monotonic() < until:
+        time.sleep(0.05)
+    _reap()
+    return [worker if is_alive(worker.id) else WorkerStatus(worker.device, worker.pid, "dead", None, worker.id) for worker in living]
+
+
+def wake() -> None:
+    """A hint to idle workers that something is in the queue; they look once a second anyway."""
+    for path in worker_dir().glob("*.wake"):
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody listens
+            continue
+        with suppress(OSError):
+            os.write(descriptor, b"\n")
+        os.close(descriptor)
+
+
+def already_running(device: str, pid: int) -> WorkerRunning:
+    return WorkerRunning(f"A worker already runs on {device} (pid {pid}); `vcd-studio worker stop --device {device}` ends it.")
+
+
+def user_systemd() -> bool:
+    """Whether this user's systemd can hold a worker, so that it outlives the log-out (else setsid does what it can)."""
+    systemctl = shutil.which("systemctl")
+    if not systemctl or not shutil.which("systemd-run"):
+        return False
+    try:
+        asked = subprocess.run([systemctl, "--user", "is-system-running"], capture_output=True, text=True, check=False, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return asked.stdout.strip() in ("running", "degraded")
+
+
+def _spawn(device: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "vcd_studio.worker", "--device", device]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    package_parent = str(Path(__file__).resolve().parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package_parent, environment.get("PYTHONPATH")]))
+    if user_systemd():  # a scope keeps the process ours, with its environment and its pid, but outside the session that ends at log-out
+        command = ["systemd-run", "--user", "--scope", "--quiet", "--collect", *command]
+    _reap()
+    with log_path(device).open("ab") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=worker_dir(), start_new_session=True
+        )
+    _started.append(process)
+    return process
+
+
+def _prepare_folder() -> None:
+    try:
+        worker_dir().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {worker_dir()} cannot be made ({error.strerror}); set VCD_HOME to a folder you own.") from error
+
+
+def _reap() -> None:
+    _started[:] = [process for process in _started if process.poll() is None]
+
+
+def _running(store: Store) -> dict[WorkerId, Job]:
+    return {attempt.worker: store.job(attempt.job_id) for attempt in store.open_attempts()}
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
+    return lines[-1] if lines else "it said nothing"
+
+
+def _file_name(device: str) -> str:
+    return device.replace(":", "-").replace("/", "-")
