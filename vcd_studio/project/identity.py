@@ -24,22 +24,24 @@ RUN_FILE = "run.toml"
 TOKENS_FILE = "tokens.safetensors"
 _NOUN = re.compile(r"[^\W\d_](?:[\w' -]{0,58}\w)?")
 HUMAN_NOUNS = frozenset(
-    """actor actress adult aunt baby ballerina boy boyfriend bride brother builder chef child children cook cop couple cousin dad dancer daughter
-    doctor dude face father female firefighter gal gentleman girl girlfriend grandfather grandma grandmother grandpa groom guy human humans husband
-    infant kid kids lady ladies lad lass male man men mom mother mum musician nephew niece nurse officer parent people person persons pianist player
-    policeman policewoman portrait president prince princess queen king schoolboy schoolgirl selfie singer sister soldier son student teacher teen
-    teenager toddler uncle wife woman women worker""".split()
+    re.findall(
+        r"\w+",
+        """actor actress adult aunt baby ballerina boy boyfriend bride brother builder chef child children cop couple cousin dad dancer daughter
+        doctor dude face father female firefighter friend gal gentleman girl girlfriend grandfather grandma grandmother grandpa groom guy human
+        husband infant kid king lady ladies lad lass male man men mom mother mum musician nephew niece nurse officer parent people person pianist
+        player portrait president prince princess queen schoolboy schoolgirl selfie singer sister soldier son student teacher teen teenager toddler
+        uncle wife wives woman women worker""",
+    )
 )
+NOT_HUMAN = frozenset({"caiman", "doberman", "german", "ottoman", "roman", "snowman", "talisman"})
 
 
 def is_human(noun: str) -> bool:
     """Whether a noun names a person, so that consent must be asked for."""
-    words = re.findall(r"[^\W\d_]+", noun.lower())
-    return any(word in HUMAN_NOUNS or (word.endswith("s") and word[:-1] in HUMAN_NOUNS) or word.endswith(("man", "woman")) and
-               word not in NOT_HUMAN for word in words)
-
-
-NOT_HUMAN = frozenset({"snowman", "talisman", "caiman", "ottoman", "roman", "doberman", "german"})
+    return any(
+        word in HUMAN_NOUNS or word.removesuffix("s") in HUMAN_NOUNS or (word.endswith(("man", "men")) and word not in NOT_HUMAN)
+        for word in re.findall(r"[^\W\d_]+", noun.lower())
+    )
 
 
 def check_noun(noun: str) -> str:

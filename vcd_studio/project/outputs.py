@@ -133,7 +133,7 @@ def write_sidecar(folder: Path, recipe: Mapping[str, Any]) -> Path:
     import tomli_w
 
     path = inside(folder, SIDECAR)
-    write_atomic(path, tomli_w.dumps(_plain_table(recipe)).encode("utf-8", "backslashreplace"))
+    write_atomic(path, tomli_w.dumps(_plain_table(recipe)).encode("utf-8"))
     return path
 
 
@@ -148,7 +148,9 @@ def _plain_value(value: Any) -> Any:
         return [_plain_value(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value) if item is not None]
     if isinstance(value, datetime.datetime):
         return (value if value.tzinfo else value.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
-    if isinstance(value, (str, bool, int, float, datetime.date, datetime.time)):
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")  # half characters have no place in TOML
+    if isinstance(value, (bool, int, float, datetime.date, datetime.time)):
         return value
     if hasattr(value, "model_dump"):
         return _plain_value(value.model_dump())

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -117,18 +117,18 @@ def _travel_keys(value: Any) -> Any:
     """TOML keys are strings: frame numbers are read here, and the order checked."""
     if not isinstance(value, dict):
         if not isinstance(value, str) or not value.strip():
-            raise ValueError("write the prompt as text, or as a travel { 0 = \"…\", 8 = \"…\" }")
+            raise ValueError("write the prompt as text, or as a travel { 0 = '…', 8 = '…' }")
         return value
     frames = []
     for key, text in value.items():
         if not re.fullmatch(r"\d{1,5}", str(key)):
-            raise ValueError(f"a travel's keys are frame numbers, not {quoted(key)}; write {{ 0 = \"…\", 8 = \"…\" }}")
+            raise ValueError(f"a travel's keys are frame numbers, not {quoted(key)}; write {{ 0 = '…', 8 = '…' }}")
         if not isinstance(text, str):
-            raise ValueError(f"the text of frame {key} must be in quotes")
+            raise ValueError(f"the text of frame {key} must be in quotes")  # noqa: TRY004  (pydantic takes ValueError)
         frames.append(int(key))
     order = sorted(frames)
     if not order:
-        raise ValueError("a travel needs at least frame 0; write { 0 = \"…\" }")
+        raise ValueError("a travel needs at least frame 0; write { 0 = '…' }")
     try:
         return _checked_travel({frame: value[str(frame)] for frame in order}, order)
     except (InputError, KeyError) as error:
@@ -173,7 +173,7 @@ class PromptList:
     def __len__(self) -> int:
         return len(self.prompts)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Prompt]:
         return iter(self.prompts)
 
     def __getitem__(self, index: int) -> Prompt:
