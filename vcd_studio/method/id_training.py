@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ class IdTraining:
         self.optimizer = torch.optim.AdamW([self.rows], self.options.learning_rate, weight_decay=self.options.weight_decay)
         self.noise = DDPMScheduler.from_config(networks.scheduler.config, clip_sample=False)
         self.steps_done = 0
+        self._loss_scale = 1024.0 if networks.dtype == torch.float16 else 1.0  # half precision loses small gradients
         self._latents: Tensor | None = None
         self._masks = torch.empty(0)
         self._kinds: list[Kind] = []
@@ -108,12 +110,13 @@ class IdTraining:
         predicted = self.networks.unet(self.noise.add_noise(latents, noise, t), t, encoder_hidden_states=self._encode(captions)).sample
         loss = masked_loss(predicted, self._target(latents, noise, t), mask)
         self.optimizer.zero_grad()
-        loss.backward()
+        (loss * self._loss_scale).backward()
+        cast(Tensor, self.rows.grad).div_(self._loss_scale)
         self.optimizer.step()
         if self.options.keep_norm:
             self._keep_norm()
         self.steps_done += 1
-        return StepReport(self.steps_done, float(loss), float(self.rows.detach().norm(dim=-1).mean()))
+        return StepReport(self.steps_done, float(loss.detach()), float(self.rows.detach().norm(dim=-1).mean()))
 
     def tokens(self, **metadata: str) -> IdTokens:
         """The ID tokens as they are now, installed, with what is worth knowing about them."""
@@ -139,7 +142,7 @@ class IdTraining:
         self.prepare()
         return {
             "rows": self.rows.detach().cpu().clone(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "generator": self.generator.get_state(),
             "step": self.steps_done,
             "latents": cast(Tensor, self._latents).cpu(),

@@ -14,7 +14,7 @@ PIXELS_AT_ONCE = 16 * 512 * 512
 
 def to_tensor(frames: Frames, device: torch.device | str = "cpu") -> Tensor:
     """(f, h, w, 3) 0..255 to (f, 3, h, w) -1..1."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.array(frames)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def to_frames(pictures: Tensor) -> Frames:

@@ -1,0 +1,156 @@
+"""Extended textual inversion: the loss, the rows, the resume."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import tiny_networks
+
+from vcd_studio.method.augmentation import CAPTIONS, SHARES, TrainingPhoto, augment, frame_subject, view
+from vcd_studio.method.conditioning import encode
+from vcd_studio.method.id_training import IdTraining, TrainingOptions, masked_loss
+from vcd_studio.method.protocols import MethodError, Networks
+
+OPTIONS = TrainingOptions(tokens=2, steps=6, batch=2, bank=6, learning_rate=1e-2)
+
+
+def photo(size: tuple[int, int] = (48, 40), subject: tuple[int, int, int, int] = (10, 8, 30, 28)) -> TrainingPhoto:
+    pixels = np.random.default_rng(1).integers(0, 80, (size[1], size[0], 3), np.uint8)
+    mask = np.zeros((size[1], size[0]), np.uint8)
+    left, top, right, bottom = subject
+    mask[top:bottom, left:right] = 255
+    pixels[top:bottom, left:right] = (200, 120, 40)
+    return TrainingPhoto(Image.fromarray(pixels), mask)
+
+
+def test_the_masked_loss_is_that_of_the_paper_and_blind_outside() -> None:
+    generator = torch.Generator().manual_seed(0)
+    predicted, target = (torch.randn((3, 4, 8, 8), generator=generator) for _ in range(2))
+    predicted.requires_grad_()
+    mask = torch.zeros(3, 1, 8, 8)
+    mask[:, :, 2:5, 3:6] = 1
+    mask[1, :, 2] = 0.25
+    loss = masked_loss(predicted, target, mask)
+    by_hand = [(m * (p - t) ** 2).sum() / (m.sum() * 4) for p, t, m in zip(predicted, target, mask, strict=True)]
+    assert torch.allclose(loss, torch.stack(by_hand).mean())
+    loss.backward()
+    outside = (mask == 0).expand_as(predicted)
+    assert (predicted.grad[outside] == 0).all() and (predicted.grad[~outside] != 0).all()
+    full = masked_loss(predicted, target, torch.ones(3, 1, 8, 8))
+    assert torch.allclose(full, torch.nn.functional.mse_loss(predicted, target))
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
+def test_training_lowers_the_loss_on_a_fixed_batch(prediction_type: str) -> None:
+    networks = tiny_networks(prediction_type=prediction_type)
+    training = IdTraining(networks, [photo()], "dog", "<rex>", TrainingOptions(tokens=2, steps=40, batch=4, bank=4, learning_rate=2e-2))
+    training.prepare()
+    fixed = copy.deepcopy(training.generator.get_state())
+    losses = []
+    for _ in range(30):
+        training.generator.set_state(fixed)
+        losses.append(training.step().loss)
+    assert losses[-1] < losses[0] and np.mean(losses[-5:]) < np.mean(losses[:5])
+
+
+def test_only_the_id_rows_change_and_no_network_learns(networks: Networks) -> None:
+    table = networks.text_encoder.get_input_embeddings().weight.clone()
+    weights = {k: v.clone() for k, v in networks.unet.state_dict().items()}
+    training = IdTraining(networks, [photo()], "dog", "<rex>", OPTIONS)
+    start = training.tokens().embeddings
+    while not training.finished:
+        report = training.step()
+    tokens = training.tokens(photos="abc")
+    now = networks.text_encoder.get_input_embeddings().weight
+    assert torch.equal(now[: len(table)], table)
+    assert torch.equal(now[training.ids], tokens.embeddings) and not torch.equal(tokens.embeddings, start)
+    assert (start - start.mean(0)).abs().max() < 1e-2  # the rows started as the noun
+    assert all(torch.equal(v, weights[k]) for k, v in networks.unet.state_dict().items())
+    assert report.step == 6 and report.token_norm == pytest.approx(tokens.norm)
+    assert tokens.metadata["steps"] == "6" and tokens.metadata["photos"] == "abc"
+    assert not any(p.requires_grad for p in networks.text_encoder.parameters())
+
+
+def test_rows_in_place_read_like_rows_installed(networks: Networks) -> None:
+    training = IdTraining(networks, [photo()], "dog", "<rex>", OPTIONS)
+    training.step()
+    in_training = training._encode(["a photo of a <rex>"])
+    assert torch.allclose(encode("a photo of a <rex>", networks, [training.tokens()]), in_training, atol=1e-6)
+
+
+def test_a_resumed_training_ends_with_the_same_tokens(tmp_path_factory: pytest.TempPathFactory) -> None:
+    unbroken = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", OPTIONS)
+    losses = [unbroken.step().loss for _ in range(6)]
+    killed = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", OPTIONS)
+    for _ in range(2):
+        killed.step()
+    path = tmp_path_factory.mktemp("checkpoint") / "state.pt"
+    torch.save(killed.state_dict(), path)
+    killed.step()
+    resumed = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", OPTIONS)
+    resumed.load_state_dict(torch.load(path, weights_only=True))
+    assert resumed.steps_done == 2
+    resumed.preview(steps=1)  # looking does not disturb
+    rest = [resumed.step().loss for _ in range(4)]
+    assert rest == losses[2:]
+    assert torch.equal(resumed.tokens().embeddings, unbroken.tokens().embeddings)
+    other = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", TrainingOptions(tokens=3))
+    with pytest.raises(MethodError, match="2 tokens"):
+        other.load_state_dict(torch.load(path, weights_only=True))
+
+
+def test_options_keep_norm_and_unmasked_share(networks: Networks) -> None:
+    training = IdTraining(networks, [photo()], "dog", "<rex>", TrainingOptions(tokens=2, steps=2, batch=2, bank=2, keep_norm=True))
+    vocabulary = networks.text_encoder.get_input_embeddings().weight[:-2].norm(dim=-1).mean()
+    assert training.step().token_norm == pytest.approx(float(vocabulary), rel=1e-5)
+    whole = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", TrainingOptions(batch=3, bank=3, unmasked_share=1.0))
+    whole.prepare()
+    assert (whole._draw()[1] == 1).all()
+
+
+def test_one_photo_is_enough_none_is_not_and_a_mask_may_be_missing(networks: Networks) -> None:
+    with pytest.raises(MethodError, match="photo"):
+        IdTraining(networks, [], "dog", "<rex>")
+    seen: list[tuple[int, int]] = []
+    training = IdTraining(networks, [TrainingPhoto(photo().image)], "dog", "<rex>", OPTIONS)
+    training.prepare(lambda done, of: seen.append((done, of)))
+    assert seen[-1] == (6, 6) and np.isfinite(training.step().loss)
+    assert training.preview(steps=2).shape == (32, 32, 3)
+
+
+def test_views_of_a_photo_move_picture_and_mask_together() -> None:
+    for options in ({}, {"flip": True}, {"angle": 10.0}, {"zoom": 2.5}, {"zoom": 0.6}, {"flip": True, "angle": -9.0, "zoom": 1.5}):
+        seen = view(photo((400, 300), (100, 80, 260, 240)), 64, **options)
+        picture, mask = np.asarray(seen.picture).astype(int), np.asarray(seen.mask)
+        orange = np.abs(picture - (200, 120, 40)).max(-1) < 40
+        assert seen.picture.size == (64, 64) and mask.max() == 255
+        assert (orange == (mask > 127)).mean() > 0.97, options
+
+
+def test_far_views_are_small_on_grey_and_close_ones_large() -> None:
+    shares = {zoom: (np.asarray(view(photo(), 64, zoom=zoom).mask) > 127).mean() for zoom in (0.6, 1.0, 2.5)}
+    assert shares[0.6] > 2 * shares[1.0] > 8 * shares[2.5] / 2
+    far = np.asarray(view(photo(), 64, zoom=2.5).picture)
+    assert (far[0] == 127).all() and (np.asarray(view(photo(), 64, zoom=2.5).mask)[0] == 0).all()
+
+
+def test_the_square_keeps_the_subject_whole() -> None:
+    assert frame_subject((100, 50), (80, 10, 98, 40)) == ((75.0, 25.0), 50.0)
+    assert frame_subject((100, 50), (5, 10, 95, 40)) == ((50.0, 25.0), 90.0)
+    assert frame_subject((100, 50), None) == ((50.0, 25.0), 50.0)
+
+
+def test_kinds_come_in_their_shares_and_captions_fit_the_pocket_words() -> None:
+    generator = torch.Generator().manual_seed(0)
+    kinds = [augment(photo(), 16, generator).kind for _ in range(400)]
+    for kind, share in SHARES.items():
+        assert abs(kinds.count(kind) / 400 - share) < 0.08
+    known = set("a an the of with and in on at photo video close up zoomed far away very small distance plain background night".split())
+    for templates in CAPTIONS.values():
+        assert all(set(template.format("").split()) <= known for template in templates)
+    assert all("far away" in t or "very small" in t or "distance" in t for t in CAPTIONS["far"])
+    assert all("close up" in t or "zoomed in" in t for t in CAPTIONS["close"])
