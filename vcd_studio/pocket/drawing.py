@@ -406,6 +406,13 @@ def draw(identity: Identity, shot: Shot, time: float, size: int) -> Picture:
     return Picture(image, mask, _box_of(mask), _clip_box((centre_x - radius, centre_y - radius, centre_x + radius, centre_y + radius), size))
 
 
+def draw_scene(shot: Shot, size: int) -> NDArray[np.uint8]:
+    """The scene of ``shot`` with nobody in it, as (size, size, 3)."""
+    surface = skia.Surface(size, size)
+    _draw_scene(surface.getCanvas(), shot.scene, size, 0.0, 0.0, shot.seed)
+    return np.ascontiguousarray(surface.makeImageSnapshot().toarray(colorType=skia.kRGBA_8888_ColorType)[:, :, :3])
+
+
 def _box_of(mask: NDArray[np.uint8]) -> tuple[float, float, float, float] | None:
     rows, columns = np.flatnonzero((mask > 127).any(1)), np.flatnonzero((mask > 127).any(0))
     if not len(rows):

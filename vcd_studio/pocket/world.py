@@ -1,4 +1,4 @@
-"""The pocket world: cartoon dogs, cats, men and women in eight scenes, with the truth about every picture.
+"""The pocket world: cartoon dogs, cats, men and women in seven scenes, with the truth about every picture.
 
 A *pure function of its parameters*: an :class:`Identity` (a point in a continuous space that captions only half describe), a
 :class:`Shot` (scene, action, framing, place, phase) and a time give one picture, its subject mask, its subject box and its face box.
@@ -100,7 +100,7 @@ class Shot:
     """Where, how and how large an identity is seen.
 
     ``x`` is the subject's centre (0 left .. 1 right) at time 0 and ``drift`` its travel in picture widths per second; ``size`` scales the
-    framing's usual size (about 0.85..1.15); ``facing`` is +1 (right) or -1; ``phase`` is in cycles; ``pace`` in cycles per second.
+    framing's usual size (about 0.85..1.15; close ups from 0.62, so that the Face stage's crops are familiar); ``facing`` is +1 (right) or -1; ``phase`` is in cycles; ``pace`` in cycles per second.
     """
 
     scene: str
@@ -224,7 +224,7 @@ def sample_shot(rng: np.random.Generator, identity: Identity, framing: Framing |
         framing=framing,
         x=x,
         drift=drift,
-        size=float(rng.uniform(0.85, 1.15)),
+        size=float(rng.uniform(0.62, 1.12) if framing == "close up" else rng.uniform(0.85, 1.15)),
         facing=facing,
         phase=float(rng.random()),
         pace=float(rng.uniform(0.9, 1.1)),

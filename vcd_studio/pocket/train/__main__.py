@@ -1,0 +1,78 @@
+"""``python -m vcd_studio.pocket.train PART|all``: train the pocket pack, resumable at any step, the same on a CPU and on a GPU."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from vcd_studio.models.packs import POCKET
+from vcd_studio.pocket.train import architectures
+from vcd_studio.pocket.train.denoisers import train_controlnet, train_motion, train_text_to_image
+from vcd_studio.pocket.train.detectors import train_detector, train_segmenter, train_upscaler
+from vcd_studio.pocket.train.pack import assemble
+from vcd_studio.pocket.train.tokenizer import build_tokenizer
+from vcd_studio.pocket.train.vae import train_vae
+
+STEPS = {
+    "vae": 2400, "text_to_image": 5000, "motion": 1500, "controlnet": 700,
+    "grounding": 2000, "faces": 2000, "segmenter": 1500, "upscaler": 1200,
+}  # fmt: skip
+"""Steps that a two-core machine manages in an afternoon, in the order in which the parts need one another."""
+BATCH = {"vae": 16, "text_to_image": 32, "motion": 2, "controlnet": 16, "grounding": 32, "faces": 32, "segmenter": 24, "upscaler": 8}
+
+
+def train_part(part: str, folder: Path, steps: int, batch: int, pictures: int, clips: int, device: torch.device) -> None:
+    """Train one part into ``folder/<part>``; parts it is built on are read from there."""
+    if part == "vae":
+        train_vae(folder, steps, batch, device)
+    elif part == "grounding" or part == "faces":
+        train_detector(folder, part, steps, batch, device)
+    elif part == "segmenter":
+        train_segmenter(folder, steps, batch, device)
+    elif part == "upscaler":
+        train_upscaler(folder, steps, batch, device)
+    else:
+        vae = AutoencoderKL.from_pretrained(folder / "vae").to(device).eval()
+        if part == "text_to_image":
+            tokenizer = build_tokenizer(folder / "tokenizer")
+            architectures.scheduler().save_pretrained(folder / "scheduler")
+            train_text_to_image(folder, vae, tokenizer, steps, batch, pictures, device)
+            return
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+        text = CLIPTextModel.from_pretrained(folder / "text_encoder").to(device).eval().requires_grad_(False)
+        unet = UNet2DConditionModel.from_pretrained(folder / "unet").to(device).eval()
+        if part == "motion":
+            train_motion(folder, vae, tokenizer, text, unet, steps, batch, clips, device)
+        else:
+            train_controlnet(folder, vae, tokenizer, text, unet, steps, batch, device)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m vcd_studio.pocket.train", description=__doc__)
+    parser.add_argument("part", choices=[*STEPS, "all", "pack"], help="a part, all of them, or pack: gather them into the pack that ships")
+    parser.add_argument("--folder", type=Path, default=Path("pocket-training"), help="checkpoints, curves and finished parts")
+    parser.add_argument("--steps", type=int, help="may be changed between runs of one part")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--pictures", type=int, default=40_000, help="pictures in the latent bank")
+    parser.add_argument("--clips", type=int, default=2_400, help="clips in the latent bank")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    given = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    if given.part == "pack":
+        assemble(given.folder, POCKET)
+        return
+    for part in STEPS if given.part == "all" else [given.part]:
+        torch.manual_seed(2026)
+        train_part(
+            part, given.folder, given.steps or STEPS[part], given.batch or BATCH[part], given.pictures, given.clips, torch.device(given.device)
+        )
+
+
+if __name__ == "__main__":
+    main()

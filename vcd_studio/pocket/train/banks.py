@@ -1,0 +1,81 @@
+"""Latent banks: what the denoisers are trained on, drawn and encoded once and kept on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from transformers import CLIPTokenizer
+
+from vcd_studio.pocket.train.data import sample, to_tensor
+from vcd_studio.pocket.world import Identity, Shot, caption, render_clip, sample_shot, sample_training_identity
+
+CAPTIONS = 4  # wordings of each picture
+
+
+@dataclass
+class Bank:
+    """``latents`` (n, channels, height, width) or (n, channels, frames, height, width), fp16, already scaled; ``ids`` (n, 4, length)."""
+
+    latents: torch.Tensor
+    ids: torch.Tensor
+
+    def draw(self, rng: np.random.Generator, count: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """``count`` random latents (float32) with one of their captions each."""
+        index = torch.from_numpy(rng.integers(len(self.latents), size=count))
+        wording = torch.from_numpy(rng.integers(CAPTIONS, size=count))
+        return self.latents[index].float().to(device), self.ids[index, wording].long().to(device)
+
+
+def tokenise(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
+    """Token ids (n, model_max_length), padded and cut as everywhere."""
+    return tokenizer(captions, padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt").input_ids
+
+
+def wordings(identity: Identity, shot: Shot, rng: np.random.Generator) -> list[str]:
+    return [caption(identity, shot, rng) for _ in range(CAPTIONS)]
+
+
+@torch.inference_mode()
+def encode(vae: AutoencoderKL, x: torch.Tensor) -> torch.Tensor:
+    return (vae.encode(x).latent_dist.mean * vae.config.scaling_factor).half().cpu()
+
+
+def picture_bank(folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, count: int, device: torch.device) -> Bank:
+    """``count`` pictures with their captions; read back when ``folder`` already holds as many."""
+    return _bank(folder / "pictures.pt", vae, tokenizer, count, device, frames=1)
+
+
+def clip_bank(folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, count: int, frames: int, device: torch.device) -> Bank:
+    """``count`` clips of ``frames`` frames."""
+    return _bank(folder / "clips.pt", vae, tokenizer, count, device, frames)
+
+
+def _bank(file: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, count: int, device: torch.device, frames: int) -> Bank:
+    if file.exists():
+        saved = torch.load(file, weights_only=True)
+        if len(saved["ids"]) >= count:
+            return Bank(saved["latents"], saved["ids"])
+    latents, ids = [], []
+    chunk = max(1, 64 // frames)
+    for start in range(0, count, chunk):
+        rng = np.random.default_rng([start, frames, 77])
+        images, texts = [], []
+        for _ in range(chunk):
+            if frames == 1:
+                identity, shot, picture = sample(rng)
+                images.append(picture.image)
+            else:
+                identity = sample_training_identity(rng)
+                shot = sample_shot(rng, identity)
+                images += [p.image for p in render_clip(identity, shot, frames)]
+            texts += wordings(identity, shot, rng)
+        z = encode(vae, to_tensor(images).to(device))
+        latents.append(z if frames == 1 else z.unflatten(0, (chunk, frames)).transpose(1, 2).contiguous())
+        ids.append(tokenise(tokenizer, texts).unflatten(0, (chunk, CAPTIONS)).to(torch.int16))
+    bank = Bank(torch.cat(latents), torch.cat(ids))
+    torch.save({"latents": bank.latents, "ids": bank.ids}, file)
+    return bank

@@ -1,0 +1,134 @@
+"""The denoising networks: text encoder + UNet together on pictures, then motion on clips, then ControlNet Tile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, MotionAdapter, UNet2DConditionModel, UNetMotionModel
+from torch import nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from vcd_studio.pocket.train import architectures
+from vcd_studio.pocket.train.banks import clip_bank, encode, picture_bank, tokenise
+from vcd_studio.pocket.train.data import sample, to_tensor
+from vcd_studio.pocket.train.loop import Recipe, train
+from vcd_studio.pocket.world import caption
+
+
+class NoiseLoss:
+    """ε-prediction loss with Min-SNR-5 weights (Hang et al. 2023); one prompt in ten is emptied for classifier-free guidance."""
+
+    def __init__(self, scheduler: DDIMScheduler, empty_ids: torch.Tensor, drop: float = 0.1) -> None:
+        self.scheduler, self.empty, self.drop = scheduler, empty_ids, drop
+        alphas = scheduler.alphas_cumprod
+        snr = alphas / (1 - alphas)
+        self.weights = torch.minimum(snr, torch.full_like(snr, 5.0)) / snr
+
+    def noised(self, rng: np.random.Generator, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(noisy latents, ε, timesteps); timesteps are stratified over the batch."""
+        count = len(z)
+        t = torch.from_numpy(((rng.permutation(count) + rng.random(count)) / count * 1000).astype(np.int64)).to(z.device)
+        noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**31)))).to(z.device)
+        return self.scheduler.add_noise(z, noise, t), noise, t
+
+    def empty_some(self, rng: np.random.Generator, ids: torch.Tensor) -> torch.Tensor:
+        dropped = torch.from_numpy(rng.random(len(ids)) < self.drop).to(ids.device)
+        return torch.where(dropped[:, None], self.empty.to(ids), ids)
+
+    def __call__(self, prediction: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        error = (prediction - noise).square().flatten(1).mean(1)
+        return (error * self.weights.to(error.device)[t]).mean()
+
+
+class TextAndUNet(nn.Module):
+    def __init__(self, text_encoder: CLIPTextModel, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.text_encoder, self.unet = text_encoder, unet
+
+
+def train_text_to_image(
+    folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, steps: int, batch: int, pictures: int, device: torch.device
+) -> tuple[CLIPTextModel, UNet2DConditionModel]:
+    bank = picture_bank(folder, vae, tokenizer, pictures, device)
+    text = architectures.text_encoder(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
+    model = TextAndUNet(text, architectures.unet()).to(device, memory_format=torch.channels_last)
+    noise_loss = NoiseLoss(architectures.scheduler(), tokenise(tokenizer, [""])[0])
+
+    def loss_at(rng: np.random.Generator) -> torch.Tensor:
+        z, ids = bank.draw(rng, batch, device)
+        noisy, noise, t = noise_loss.noised(rng, z)
+        hidden = model.text_encoder(noise_loss.empty_some(rng, ids)).last_hidden_state
+        return noise_loss(model.unet(noisy.to(memory_format=torch.channels_last), t, hidden).sample, noise, t)
+
+    train("text_to_image", model, loss_at, Recipe(steps, 1e-3), folder)
+    model.text_encoder.save_pretrained(folder / "text_encoder")
+    model.unet.save_pretrained(folder / "unet")
+    return model.text_encoder, model.unet
+
+
+def train_motion(
+    folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, text: CLIPTextModel, unet: UNet2DConditionModel,
+    steps: int, batch: int, clips: int, device: torch.device,
+) -> MotionAdapter:  # fmt: skip
+    """Spatial weights and text encoder frozen, as AnimateDiff trains its motion modules; i.i.d. noise (the prior is training-free)."""
+    bank = clip_bank(folder, vae, tokenizer, clips, architectures.FRAMES, device)
+    model = UNetMotionModel.from_unet2d(unet, architectures.motion_adapter()).to(device)
+    model.freeze_unet2d_params()
+    noise_loss = NoiseLoss(architectures.scheduler(), tokenise(tokenizer, [""])[0])
+
+    def loss_at(rng: np.random.Generator) -> torch.Tensor:
+        z, ids = bank.draw(rng, batch, device)
+        noisy, noise, t = noise_loss.noised(rng, z)
+        with torch.no_grad():
+            hidden = text(noise_loss.empty_some(rng, ids)).last_hidden_state
+        hidden = hidden.repeat_interleave(z.shape[2], dim=0)  # one per frame, as the motion UNet wants them
+        return noise_loss(model(noisy, t, hidden).sample, noise, t)
+
+    train("motion", model, loss_at, Recipe(steps, 1e-3, warm_up=50, ema_decay=0.995, save_every=50), folder)
+    model.save_motion_modules(str(folder / "motion_adapter"))
+    return MotionAdapter.from_pretrained(folder / "motion_adapter")
+
+
+def tile_condition(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """What ControlNet Tile sees, 0..1: the picture (−1..1) made soft, as an upscaler's output may be."""
+    factor = int(rng.choice((1, 2, 4)))
+    size = x.shape[-1]
+    soft = F.interpolate(F.avg_pool2d(x, factor), size=(size, size), mode="bicubic") if factor > 1 else x
+    return (soft + 0.03 * float(rng.random()) * torch.randn_like(soft)).clamp(-1, 1).add(1).div(2)
+
+
+def train_controlnet(
+    folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, text: CLIPTextModel, unet: UNet2DConditionModel,
+    steps: int, batch: int, device: torch.device,
+) -> ControlNetModel:  # fmt: skip
+    """Half the batch are whole pictures, half are 64-pixel tiles cut from 128-pixel ones, since tiles are what Tiled VCD shows it."""
+    model = architectures.controlnet(unet).to(device, memory_format=torch.channels_last)
+    unet.requires_grad_(False)
+    noise_loss = NoiseLoss(architectures.scheduler(), tokenise(tokenizer, [""])[0], drop=0.2)
+
+    def views(rng: np.random.Generator) -> tuple[torch.Tensor, list[str]]:
+        images, texts = [], []
+        for index in range(batch):
+            identity, shot, picture = sample(rng, 64 if index % 2 else 128)
+            left, top = (int(v) for v in rng.integers(0, picture.image.shape[0] - 63, size=2))
+            images.append(picture.image[top : top + 64, left : left + 64])
+            texts.append(caption(identity, shot, rng))
+        return to_tensor(images).to(device), texts
+
+    def loss_at(rng: np.random.Generator) -> torch.Tensor:
+        x, texts = views(rng)
+        z = encode(vae, x).float().to(device).clone()
+        ids = noise_loss.empty_some(rng, tokenise(tokenizer, texts).to(device))
+        noisy, noise, t = noise_loss.noised(rng, z)
+        with torch.no_grad():
+            hidden = text(ids).last_hidden_state
+        down, middle = model(noisy, t, hidden, controlnet_cond=tile_condition(x, rng), return_dict=False)
+        prediction = unet(noisy, t, hidden, down_block_additional_residuals=down, mid_block_additional_residual=middle).sample
+        return noise_loss(prediction, noise, t)
+
+    train("controlnet", model, loss_at, Recipe(steps, 5e-4, warm_up=50, ema_decay=0.995, save_every=50), folder)
+    model.save_pretrained(folder / "controlnet")
+    return model
