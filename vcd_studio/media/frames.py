@@ -20,7 +20,7 @@ Frame = npt.NDArray[np.uint8]
 
 
 def save_frames(folder: Path, frames: Iterable[Frame]) -> list[Path]:
-    """Write every frame (uint8, height × width × 3) losslessly. A stage that is run again puts its frames in place of the old ones.
+    """Write every frame (uint8, height x width x 3) losslessly. A stage that is run again puts its frames in place of the old ones.
 
     The frames go to ``<folder>.part`` first; what a killed process left there is thrown away. InputError if they cannot be written.
     """
@@ -60,7 +60,7 @@ def frame_paths(folder: Path) -> list[Path]:
 
 
 def load_frames(folder: Path) -> list[Frame]:
-    """The frames (uint8, height × width × 3); InputError if there are none, one is broken or they differ in size."""
+    """The frames (uint8, height x width x 3); InputError if there are none, one is broken or they differ in size."""
     frames = [np.asarray(open_photo(path), dtype=np.uint8) for path in frame_paths(folder)]
     if not frames:
         raise InputError(f"There are no frames in {plain(str(folder))}; run the stage again.")

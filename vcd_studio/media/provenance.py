@@ -38,7 +38,8 @@ def parameters_text(recipe: Mapping[str, Any]) -> str:
     if recipe.get("width") and recipe.get("height"):
         parts.append(f"Size: {recipe['width']}x{recipe['height']}")
     listed = _NOT_LISTED | {key for key, _ in _HEAD}
-    parts += [f"{key.replace('_', ' ').capitalize()}: {_quoted(value)}" for key, value in recipe.items() if key not in listed and value is not None]
+    rest = {key: value for key, value in recipe.items() if key not in listed and value is not None}
+    parts += [f"{key.replace('_', ' ').capitalize()}: {_quoted(value)}" for key, value in rest.items()]
     parts.append(f"Software: {SOFTWARE}")
     return "\n".join([*lines, ", ".join(parts)])
 
@@ -133,7 +134,7 @@ def read_recipe(path: Path) -> dict[str, str]:
             return _read_mp4(path)
         return _read_picture(path)
     except (OSError, ValueError, SyntaxError, struct.error, EOFError) as error:
-        raise InputError(f"{plain(str(path))} cannot be read as a clip or picture; check that it is a whole mp4, webp, gif or png.") from error
+        raise InputError(f"{plain(str(path))} cannot be read as a clip or picture; give a whole mp4, webp, gif or png.") from error
 
 
 def _read_mp4(path: Path) -> dict[str, str]:
@@ -167,7 +168,7 @@ def _read_picture(path: Path) -> dict[str, str]:
     from PIL import Image
 
     with Image.open(path, formats=["PNG", "WEBP", "GIF", "JPEG"]) as image:
-        info: dict[str, Any] = dict(image.info)
+        info = {str(key): value for key, value in image.info.items()}
         if image.format in ("WEBP", "JPEG"):
             info.update(_from_exif(image))
         if image.format == "GIF":

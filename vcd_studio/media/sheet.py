@@ -75,7 +75,7 @@ def poster(frames: Sequence[Frame]) -> Image.Image:
 
 def _sharpness(frame: Frame) -> float:
     grey = frame.astype(np.float32).mean(axis=2)
-    return float(np.abs(np.diff(grey, axis=0)).mean() if grey.shape[0] > 1 else 0) + float(np.abs(np.diff(grey, axis=1)).mean() if grey.shape[1] > 1 else 0)
+    return sum(float(np.abs(np.diff(grey, axis=axis)).mean()) for axis in (0, 1) if grey.shape[axis] > 1)
 
 
 def overlay(
@@ -115,7 +115,8 @@ def thumbnail(
 ) -> Image.Image:
     """The picture fitted into ``size`` (width, height), with its mask's overlay where one is given; kept in ``cache``.
 
-    The key is the file's path, time and size, the mask's, and the options: a file rewritten in place is seen. InputError if it is no picture.
+    The key is the file's path, time and size, the mask's, and the options: a file rewritten in place is seen.
+    InputError if it is no picture.
     """
     from PIL import Image
 

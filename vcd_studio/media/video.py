@@ -93,12 +93,13 @@ def read_video(path: Path, *, most: int = MOST_FRAMES) -> tuple[list[Frame], flo
                 raise InputError(f"The file {plain(str(path))} has no picture track; give a video.")
             stream = container.streams.video[0]
             if max(stream.width, stream.height) > LARGEST_SIDE:
-                raise InputError(f"The video {plain(str(path))} has {stream.width} × {stream.height} pixels; scale it below {LARGEST_SIDE}.")
+                size = f"{stream.width} x {stream.height}"
+                raise InputError(f"The video {plain(str(path))} has {size} pixels; scale it below {LARGEST_SIDE}.")
             fps = float(stream.average_rate or stream.guessed_rate or 8)
             for frame in container.decode(stream):
                 if len(frames) == most:
                     raise InputError(f"The video {plain(str(path))} has more than {most} frames; cut it first.")
-                frames.append(frame.to_ndarray(format="rgb24"))
+                frames.append(np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8))
     except (av.FFmpegError, ValueError) as error:
         raise InputError(f"The file {plain(str(path))} cannot be read as a video; give a whole mp4, webm or gif.") from error
     except OSError as error:
@@ -121,9 +122,11 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 def write_gif(path: Path, frames: Iterable[Frame], fps: float, metadata: Mapping[str, Any] | None = None) -> None:
     """Write an endless GIF, one palette for all frames (no flicker)."""
+    from PIL import Image
+
     pictures = _pictures(frames)
     shared = _shared_palette(pictures)
-    paletted = [picture.quantize(palette=shared, dither=0) for picture in pictures]
+    paletted = [picture.quantize(palette=shared, dither=Image.Dither.NONE) for picture in pictures]
     data = _saved(paletted, "GIF", fps, {"optimize": False, "disposal": 1})
     write_atomic(path, provenance.mark_gif(data, metadata or {}))
 

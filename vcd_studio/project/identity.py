@@ -26,11 +26,11 @@ _NOUN = re.compile(r"[^\W\d_](?:[\w' -]{0,58}\w)?")
 HUMAN_NOUNS = frozenset(
     re.findall(
         r"\w+",
-        """actor actress adult aunt baby ballerina boy boyfriend bride brother builder chef child children cop couple cousin dad dancer daughter
-        doctor dude face father female firefighter friend gal gentleman girl girlfriend grandfather grandma grandmother grandpa groom guy human
-        husband infant kid king lady ladies lad lass male man men mom mother mum musician nephew niece nurse officer parent people person pianist
-        player portrait president prince princess queen schoolboy schoolgirl selfie singer sister soldier son student teacher teen teenager toddler
-        uncle wife wives woman women worker""",
+        """actor actress adult aunt baby ballerina boy boyfriend bride brother builder chef child children cop couple cousin dad dancer
+        daughter doctor dude face father female firefighter friend gal gentleman girl girlfriend grandfather grandma grandmother
+        grandpa groom guy human husband infant kid king lad ladies lady lass male man men mom mother mum musician nephew niece nurse
+        officer parent people person pianist player portrait president prince princess queen schoolboy schoolgirl selfie singer
+        sister soldier son student teacher teen teenager toddler uncle wife wives woman women worker""",
     )
 )
 NOT_HUMAN = frozenset({"caiman", "doberman", "german", "ottoman", "roman", "snowman", "talisman"})
@@ -48,7 +48,7 @@ def check_noun(noun: str) -> str:
     """``noun`` trimmed; InputError if it is not a plain word or two."""
     noun = noun.strip()
     if not _NOUN.fullmatch(noun):
-        raise InputError(f'{quoted(noun)} cannot be a class noun; say what it is in a plain word or two, for example "dog" or "stuffed animal".')
+        raise InputError(f'{quoted(noun)} cannot be a class noun; say what it is in a plain word or two, as "dog" or "stuffed animal".')
     return noun
 
 
@@ -118,7 +118,8 @@ class Run:
         except FileNotFoundError:
             return {}
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ProjectError("this record of a training cannot be read; restore it or remove the run's folder.", self.folder / RUN_FILE) from error
+            message = "this record of a training cannot be read; restore it or remove the run's folder."
+            raise ProjectError(message, self.folder / RUN_FILE) from error
 
 
 class Identity:
@@ -276,14 +277,14 @@ class Identity:
     def check(self) -> Iterable[Problem]:
         """Every problem with the photos, the masks and the consent."""
         if self.is_human and self.consent is None:
-            yield Problem(self.file, None, f"{quoted(self.noun)} is a person and nobody answered about consent; write consent = true or false.")
+            yield Problem(self.file, None, f"{quoted(self.noun)} is a person; write consent = true or false, as that person answered.")
         try:
             photos = self.photos()
         except ProjectError as error:
             yield Problem(error.file or self.folder, None, error.message)
             return
         if not photos:
-            yield Problem(self.folder / "photos", None, f"{quoted(self.name)} has no photos; put at least one picture into its photos folder.")
+            yield Problem(self.folder / "photos", None, f"{quoted(self.name)} has no photos; put at least one picture into that folder.")
         for name in self._states:
             if name not in {photo.name for photo in photos}:
                 yield Problem(self.file, None, f"the photo {quoted('photos/' + name)} is not there; put it back or take its [[photo]] out.")
@@ -306,7 +307,9 @@ def _check_photo(photo: Photo) -> Iterable[Problem]:
         return
     if mask != size:
         yield Problem(
-            photo.mask_path, None, f"the mask has {mask[0]} × {mask[1]} pixels and its photo {size[0]} × {size[1]}; segment the photo again."
+            photo.mask_path,
+            None,
+            f"the mask has {mask[0]} x {mask[1]} pixels and its photo {size[0]} x {size[1]}; segment the photo again.",
         )
 
 
@@ -321,10 +324,10 @@ def write_identity(folder: Path, name: str, noun: str, consent: bool | None) -> 
     document = tomlkit.document()
     document["name"] = name
     document["noun"] = noun
-    document["noun"].comment("what it is, as one would say it")  # type: ignore[union-attr]
+    document["noun"].comment("what it is, as one would say it")
     document["token"] = f"<{name}>"
-    document["token"].comment("what prompts write")  # type: ignore[union-attr]
+    document["token"].comment("what prompts write")
     if consent is not None:
         document["consent"] = consent
-        document["consent"].comment("whether this person agreed")  # type: ignore[attr-defined,union-attr]
+        document["consent"].comment("whether this person agreed")
     write_atomic(folder / IDENTITY_FILE, tomlkit.dumps(document).encode("utf-8"))

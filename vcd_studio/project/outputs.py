@@ -124,8 +124,8 @@ def list_clips(outputs: Path) -> list[Clip]:
     """The clips that have a sidecar, newest first."""
     if not outputs.is_dir():
         return []
-    folders = [entry for entry in outputs.iterdir() if not entry.name.startswith(".") and not entry.is_symlink() and (entry / SIDECAR).is_file()]
-    return sorted((read_clip(folder) for folder in folders), key=lambda clip: (-clip.made, clip.id))
+    folders = [entry for entry in outputs.iterdir() if not entry.name.startswith(".") and not entry.is_symlink()]
+    return sorted((read_clip(folder) for folder in folders if (folder / SIDECAR).is_file()), key=lambda clip: (-clip.made, clip.id))
 
 
 def write_sidecar(folder: Path, recipe: Mapping[str, Any]) -> Path:

@@ -18,7 +18,7 @@ def check_name(name: str, what: str) -> str:
     """``name`` if it can be a folder and a token; else InputError."""
     if not NAME.fullmatch(name):
         raise InputError(
-            f"{quoted(name)} cannot be the name of {what}: use up to 40 letters (a-z), digits, hyphens and underscores, a letter or digit first."
+            f"{quoted(name)} cannot be the name of {what}: use up to 40 letters (a-z), digits, - and _, a letter or digit first."
         )
     return name
 

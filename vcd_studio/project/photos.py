@@ -65,9 +65,9 @@ def _opened(path: Path) -> Image.Image:
         raise InputError(f"The photo {plain(str(path))} cannot be read ({reason(error)}); check the file and its permissions.") from error
     width, height = image.size
     if width * height > LARGEST_PIXELS:
-        raise InputError(f"The photo {plain(str(path))} has {width} × {height} pixels; scale it below 80 megapixels.")
+        raise InputError(f"The photo {plain(str(path))} has {width} x {height} pixels; scale it below 80 megapixels.")
     if min(width, height) < SMALLEST_SIDE:
-        raise InputError(f"The photo {plain(str(path))} has only {width} × {height} pixels; use one of at least 16 × 16.")
+        raise InputError(f"The photo {plain(str(path))} has only {width} x {height} pixels; use one of at least 16 x 16.")
     return image
 
 
@@ -104,7 +104,7 @@ def read_mask(path: Path) -> npt.NDArray[np.uint8]:
     return np.where(grey >= 128, 255, 0).astype(np.uint8)
 
 
-def write_mask(path: Path, array: npt.NDArray[np.generic]) -> None:
+def write_mask(path: Path, array: npt.NDArray[np.bool_] | npt.NDArray[np.uint8]) -> None:
     """Write a (height, width) mask, bool or 0…255, as an 8-bit PNG; whole or not at all. InputError if it cannot be written."""
     import numpy as np
     from PIL import Image

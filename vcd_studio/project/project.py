@@ -80,9 +80,9 @@ class Project:
         document = tomlkit.document()
         document["name"] = title
         document["pack"] = pack
-        document["pack"].comment("which models; pocket needs no download")  # type: ignore[union-attr]
+        document["pack"].comment("which models; pocket needs no download")
         document["defaults"] = tomlkit.table()
-        document["defaults"].add(tomlkit.comment("any generation setting, for example: seeds = [1, 2], frames = 16"))  # type: ignore[union-attr]
+        document["defaults"].add(tomlkit.comment("any generation setting, for example: seeds = [1, 2], frames = 16"))
         write_atomic(folder / "prompts.toml", NEW_TOML.encode("utf-8"))
         write_atomic(folder / PROJECT_FILE, tomlkit.dumps(document).encode("utf-8"))
         return cls.open(folder)
@@ -125,7 +125,8 @@ class Project:
         for identity in identities:
             other = tokens.setdefault(identity.token, identity)
             if other is not identity:
-                raise ProjectError(f"the token {quoted(identity.token)} is that of {quoted(other.name)} too; give it another.", identity.file)
+                message = f"the token {quoted(identity.token)} is that of {quoted(other.name)} too; give it another."
+                raise ProjectError(message, identity.file)
         return identities
 
     def identity(self, name: str) -> Identity:
@@ -205,7 +206,7 @@ class Project:
                 pass
         except OSError as error:
             raise InputError(
-                f"The output folder {plain(str(folder))} cannot be written ({reason(error)}); make it writable or copy the project elsewhere."
+                f"The output folder {plain(str(folder))} cannot be written ({reason(error)}); make it writable or copy the project."
             ) from error
 
     def check(self) -> list[Problem]:
@@ -219,7 +220,7 @@ def _folder(path: Path | str) -> Path:
     if not folder.is_dir():
         raise ProjectError("there is no such folder; check the path, or make a project there first.", folder)
     if not (folder / PROJECT_FILE).is_file():
-        raise ProjectError(f"this folder is no project, for it has no {PROJECT_FILE}; make a project first or choose another folder.", folder)
+        raise ProjectError(f"this folder has no {PROJECT_FILE}, so it is no project; make one first or choose another.", folder)
     return folder
 
 
@@ -262,14 +263,13 @@ def _check(path: Path) -> Iterable[Problem]:
         file, problems = examine_toml(inside(folder, PROJECT_FILE), ProjectFile)
         yield from problems
         yield from _check_links(folder)
-        names = [entry.name for entry in sorted((folder / "identities").iterdir()) if entry.is_dir() and not entry.name.startswith(".")] if (
-            folder / "identities"
-        ).is_dir() else []
+        identities = inside(folder, "identities")
+        entries = sorted(identities.iterdir()) if identities.is_dir() else []
     except ProjectError as error:
         yield Problem(error.file or path, error.line, error.message)
         return
     broken = bool(problems)
-    for name in names:
+    for name in (entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")):
         try:
             identity_file = inside(folder, "identities", name, IDENTITY_FILE)
             if not NAME.fullmatch(name):
@@ -347,7 +347,6 @@ def _recent_lines() -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise InputError(
-            f"The list of recent projects {plain(str(locations.recent_projects_path()))} cannot be read ({reason(error)}); check its permissions."
-        ) from error
+        file = plain(str(locations.recent_projects_path()))
+        raise InputError(f"The list of recent projects {file} cannot be read ({reason(error)}); check its permissions.") from error
     return [line for line in text.splitlines() if line.strip() and "\0" not in line]

@@ -37,7 +37,7 @@ NEW_TOML = """# One [[prompt]] for each clip you want. <name> stands for an iden
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a person wrote: one ``text``, or ``travel`` (frame → text); ``overrides`` of GenerationSettings; ``line`` in its file, 0 if none."""
+    """What a person wrote: one ``text``, or ``travel`` (frame → text); ``overrides`` of GenerationSettings; ``line`` in its file or 0."""
 
     text: str | None
     travel: dict[int, str] | None = None
@@ -97,7 +97,7 @@ def resolve(text: str, project: Project) -> tuple[str, list[Identity]]:
 
 
 def read_travel(text: str) -> dict[int, str] | None:
-    """``"0: a dog sleeping 8: a dog jumping"`` → ``{0: …, 8: …}``; None for a text that is no travel. InputError for frames out of order."""
+    """``"0: a dog sleeping 8: a dog jumping"`` → ``{0: …, 8: …}``; None if it is no travel. InputError for frames out of order."""
     parts = _TRAVEL.split(text.strip())
     if parts[0].strip() or len(parts) < 3:
         return None
@@ -132,7 +132,8 @@ def _travel_keys(value: Any) -> Any:
     try:
         return _checked_travel({frame: value[str(frame)] for frame in order}, order)
     except (InputError, KeyError) as error:
-        raise ValueError(str(error).rstrip(".") if isinstance(error, InputError) else "write frame numbers without leading zeros") from error
+        cause = str(error).rstrip(".") if isinstance(error, InputError) else "write frame numbers without leading zeros"
+        raise ValueError(cause) from error
 
 
 class _Entry(GenerationSettings):
@@ -319,7 +320,9 @@ def _made(text: str, overrides: Mapping[str, Any]) -> Prompt:
 def _line(prompt: Prompt) -> str:
     """The prompt as a line of prompts.txt; InputError for what a line cannot say."""
     if "\n" in prompt.written or _FLAG.search(prompt.written) or prompt.written.startswith("#"):
-        raise InputError("a prompt in prompts.txt is one line, without a leading # and without --flags inside its text; use prompts.toml for more.")
+        raise InputError(
+            "a prompt in prompts.txt is one line without a leading # and without --flags in its text; use prompts.toml for it."
+        )
     letters = {name: letter for letter, name in FLAGS.items()}
     words = [prompt.written]
     for key, value in {**prompt.overrides, **({"name": prompt.name} if prompt.name else {})}.items():

@@ -81,7 +81,7 @@ class GenerationSettings(_Settings):
     def _windows_move_on(self) -> Self:
         if self.context_overlap >= self.context_frames:
             raise ValueError(
-                f"context_overlap ({self.context_overlap}) must be smaller than context_frames ({self.context_frames}); lower context_overlap"
+                f"context_overlap ({self.context_overlap}) must be smaller than context_frames ({self.context_frames}); lower it"
             )
         return self
 
