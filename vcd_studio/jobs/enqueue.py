@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from vcd_studio.locations import store_path
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.identity import Identity
 from vcd_studio.project.project import Project
-from vcd_studio.project.prompts import Prompt, expand, resolve
+from vcd_studio.project.prompts import Prompt, read_travel, resolve
 from vcd_studio.project.settings import GenerationSettings
 from vcd_studio.project.text import quoted
 
@@ -109,7 +110,7 @@ def plan_generate(
     """
     chosen = _identity(project, identity) if identity is not None else None
     if prompts is None:
-        prompts = [Prompt(text=text, travel=None, overrides={}, line=0)] if text is not None else _listed(project)
+        prompts = [_given(text)] if text is not None else _listed(project)
     changes = dict(overrides or {})
     if seeds is not None:
         changes["seeds"] = tuple(seeds)
@@ -131,7 +132,7 @@ def plan_generate(
 
 def enqueue_plan(store: Store, project: Project, plan: Plan) -> list[Job]:
     """The plan's clips into the queue as one batch: all of them or none."""
-    _writable(project.path / "outputs")
+    project.check_writable()
     batch = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     jobs: list[Job] = []
     for stages, group in itertools.groupby(plan.items, key=lambda item: item.stages):
@@ -185,13 +186,17 @@ def _training_preset(preset: str | None) -> dict[str, Any]:
 def _listed(project: Project) -> list[Prompt]:
     prompts = list(project.prompt_list().prompts)
     if not prompts:
-        raise InputError(f"{project.path / 'prompts.toml'} holds no prompts yet; add one, or give one with --prompt.")
+        raise InputError(f"{project.prompts_path} holds no prompts yet; add one, or give one with --prompt.")
     return prompts
 
 
+def _given(text: str) -> Prompt:
+    travel = read_travel(text)
+    return Prompt(None if travel else text.strip(), travel)
+
+
 def _settings_of(project: Project, prompt: Prompt, changes: Mapping[str, Any]) -> GenerationSettings:
-    where = f"prompt on line {prompt.line}" if prompt.line else ""
-    settings = project.defaults.with_overrides(prompt.overrides, where) if prompt.overrides else project.defaults
+    settings = prompt.settings(project.defaults)
     return settings.with_overrides(changes) if changes else settings
 
 
@@ -205,41 +210,31 @@ def _check_stages(settings: GenerationSettings, video: Path | None) -> None:
 def _clips_of(
     project: Project, prompt: Prompt, chosen: Identity | None, settings: GenerationSettings, video: Path | None
 ) -> Iterable[PlannedClip]:
-    written = prompt.text if prompt.text is not None else " ".join(f"{frame}: {words}" for frame, words in (prompt.travel or {}).items())
-    for variant in _variants(project, prompt):
-        resolved = {frame: resolve(_substitute(words, chosen), project) for frame, words in variant.items()}
+    for variant in prompt.expanded(project.wildcard_dir):
+        words = variant.travel if variant.travel is not None else {0: variant.text or ""}
+        resolved = {frame: resolve(_substitute(part, chosen), project) for frame, part in words.items()}
         named = {identity.name: identity for _, identities in resolved.values() for identity in identities}
         if chosen is not None and chosen.name not in named:
             continue
-        texts = {frame: words for frame, (words, _) in resolved.items()}
-        expanded = texts[0] if len(texts) == 1 and 0 in texts else " ".join(f"{frame}: {words}" for frame, words in texts.items())
+        texts = {frame: part for frame, (part, _) in resolved.items()}
+        expanded = texts[0] if variant.travel is None else " ".join(f"{frame}: {part}" for frame, part in texts.items())
         snapshot = {
             "pack": project.pack,
-            "written": written,
-            "prompt": texts[min(texts)],
-            "travel": {str(frame): words for frame, words in texts.items()} if len(texts) > 1 else None,
-            "expanded": expanded,
+            "name": prompt.name,
+            "written": prompt.written,
+            "prompt": expanded,
+            "travel": {str(frame): part for frame, part in texts.items()} if variant.travel is not None else None,
             "identities": [_run_snapshot(identity) for identity in named.values()],
             "input": str(video) if video else None,
             "code_version": __version__,
         }
         generation = settings.model_dump(mode="json", exclude={"seeds"})
         for seed in settings.seeds:
-            yield PlannedClip(written, expanded, seed, {**snapshot, "seed": seed, "generation": generation}, tuple(named))
-
-
-def _variants(project: Project, prompt: Prompt) -> Iterable[dict[int, str]]:
-    wildcards = project.path / "wildcards"
-    folder = wildcards if wildcards.is_dir() else None
-    if prompt.text is not None:
-        return [{0: words} for words in expand(prompt.text, folder)]
-    travel = prompt.travel or {}
-    options = [expand(words, folder) for words in travel.values()]
-    return [dict(zip(travel, words, strict=True)) for words in itertools.islice(itertools.product(*options), MAX_CLIPS + 1)]
+            yield PlannedClip(prompt.written, expanded, seed, {**snapshot, "seed": seed, "generation": generation}, tuple(named))
 
 
 def _substitute(words: str, chosen: Identity | None) -> str:
-    return words.replace("V*", chosen.token) if chosen is not None else words
+    return words if chosen is None else re.sub(r"(?<!\w)V\*", lambda _: chosen.token, words)
 
 
 def _run_snapshot(identity: Identity) -> dict[str, Any]:

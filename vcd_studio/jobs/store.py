@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from vcd_studio.jobs.database import Database, StoreError
 from vcd_studio.jobs.model import FINISHED, Attempt, Event, Job, JobKind, JobState, Level, Outcome, Request, Stage, WorkerId
@@ -43,7 +43,7 @@ class Store:
     def close(self) -> None:
         self.database.close()
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
