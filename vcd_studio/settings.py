@@ -67,4 +67,4 @@ def load_settings() -> Settings:
         message = explain(item["type"], item["msg"], tuple(item["loc"]), item["input"], SettingsFile)
         raise SettingsError(f"In the environment variable {variable}, {message}") from error
     except ValueError as error:  # pydantic-settings' own error for JSON that cannot be read
-        raise SettingsError(f'VCD_KEYMAP cannot be read; write it as JSON, for example {quoted("{}")}.') from error
+        raise SettingsError(f"VCD_KEYMAP cannot be read; write it as JSON, for example {quoted('{}')}.") from error

@@ -201,8 +201,7 @@ class Project:
         """InputError if clips could not be written here."""
         folder = self.outputs_dir
         try:
-            folder.mkdir(exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
+            with tempfile.TemporaryFile(dir=folder if os.path.lexists(folder) else self.path):
                 pass
         except OSError as error:
             raise InputError(

@@ -186,7 +186,7 @@ class PromptList:
         if self.path.suffix == ".txt":
             before = self._text if not self._text or self._text.endswith("\n") else self._text + "\n"
             return self._write(before + _line(prompt) + "\n")[-1]
-        return self._edit(lambda document: _prompt_tables(document).append(_table(prompt)))[-1]
+        return self._edit(lambda document: _append_table(document, _table(prompt)))[-1]
 
     def replace(self, index: int, text: str, **overrides: Any) -> Prompt:
         """Write another text into prompt ``index`` and change the settings given (None takes one out); its comments stay."""
@@ -333,6 +333,13 @@ def _line(prompt: Prompt) -> str:
             raise InputError(f"{quoted(written)} cannot be written behind --{letters[key]} in prompts.txt; use prompts.toml for it.")
         words.append(f"--{letters[key]} {written}")
     return " ".join(words)
+
+
+def _append_table(document: Any, table: Any) -> None:
+    """Add a ``[[prompt]]`` with an empty line before it."""
+    tables = _prompt_tables(document)
+    table.trivia.indent = "\n"
+    tables.append(table)
 
 
 def _prompt_tables(document: Any) -> Any:
