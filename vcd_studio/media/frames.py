@@ -37,7 +37,10 @@ def save_frames(folder: Path, frames: Iterable[Frame]) -> list[Path]:
             if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
                 raise ValueError(f"a frame is uint8 (height, width, 3), not {frame.dtype} {frame.shape}")
             names.append(f"{index:04d}.png")
-            Image.fromarray(frame).save(part / names[-1], "PNG", compress_level=3)
+            with open(part / names[-1], "xb") as file:
+                Image.fromarray(frame).save(file, "PNG", compress_level=3)
+                file.flush()
+                os.fsync(file.fileno())
         if folder.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
             os.rename(folder, old / folder.name)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import tempfile
+import secrets
 from pathlib import Path
 
 from vcd_studio.project.errors import InputError, ProjectError
@@ -42,29 +41,22 @@ def reason(error: OSError) -> str:
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write all of ``data`` or nothing: beside the target first, then moved over it. InputError when it cannot be written."""
+    part = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.part")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(part, "xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-            os.replace(name, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
-            raise
+            if path.exists():
+                part.chmod(path.stat().st_mode & 0o777)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
             f"{plain(str(path))} cannot be written ({reason(error)}); make its folder writable or free some space, then try again."
         ) from error
-
-
-def _umask() -> int:
-    current = os.umask(0o022)
-    os.umask(current)
-    return current
 
 
 def make_numbered(parent: Path, stem: str, first: str, pattern: str) -> Path:

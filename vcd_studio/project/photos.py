@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,10 @@ FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
 LARGEST_BYTES = 256 * 1024 * 1024
 LARGEST_PIXELS = 80_000_000
 SMALLEST_SIDE = 16
+_BROKEN = (  # what Pillow's readers raise on damaged files
+    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, AttributeError, RuntimeError, AssertionError,
+    struct.error, zlib.error,
+)  # fmt: skip
 
 
 def is_photo_name(name: str) -> bool:
@@ -42,7 +48,7 @@ def open_photo(path: Path) -> Image.Image:
             raise
         except (Image.DecompressionBombError, MemoryError) as error:
             raise InputError(f"The photo {plain(str(path))} is too large to open; scale it below 80 megapixels.") from error
-        except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, ArithmeticError, AttributeError) as error:
+        except _BROKEN as error:
             raise InputError(
                 f"The photo {plain(str(path))} is damaged and cannot be read; save it again as JPEG or PNG, or leave it out."
             ) from error
@@ -57,7 +63,7 @@ def _opened(path: Path) -> Image.Image:
         if path.stat().st_size > LARGEST_BYTES:
             raise InputError(f"The photo {plain(str(path))} is larger than 256 MiB; scale it down first.")
         image = Image.open(io.BytesIO(path.read_bytes()), formats=[name for name in FORMATS if _known(name)])
-    except UnidentifiedImageError as error:
+    except (UnidentifiedImageError, SyntaxError) as error:
         raise InputError(
             f"The file {plain(str(path))} is not a picture that can be read; use JPEG, PNG or WebP, or leave it out."
         ) from error

@@ -161,7 +161,7 @@ class Project:
             root.mkdir(exist_ok=True)
             staging = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=root))
             try:
-                staging.chmod(0o777 & ~_umask_of(root))
+                staging.chmod(root.stat().st_mode & 0o777)
                 (staging / "photos").mkdir()
                 _copy_photos(sources, staging / "photos")
                 write_identity(staging, name, noun, consent)
@@ -252,10 +252,6 @@ def _copy_photos(sources: list[Path], folder: Path) -> None:
         shutil.copyfile(source, folder / f"{name}{suffix}")
 
 
-def _umask_of(folder: Path) -> int:
-    return ~folder.stat().st_mode & 0o777
-
-
 def _check(path: Path) -> Iterable[Problem]:
     try:
         folder = _folder(path)
@@ -330,7 +326,10 @@ def remember_project(path: Path) -> None:
     if "\n" in folder:
         return
     file = locations.recent_projects_path()
-    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {plain(str(file.parent))} cannot be made ({reason(error)}); make it, or set VCD_HOME.") from error
     lines = [folder, *(line for line in _recent_lines() if line != folder)][:MOST_RECENT]
     write_atomic(file, ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
 

@@ -9,9 +9,9 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from vcd_studio.project.errors import InputError, Problem, ProjectError
 from vcd_studio.project.expansion import LIMIT, expand
@@ -101,6 +101,8 @@ def read_travel(text: str) -> dict[int, str] | None:
     parts = _TRAVEL.split(text.strip())
     if parts[0].strip() or len(parts) < 3:
         return None
+    if int(parts[1]) != 0:
+        return None
     frames, texts = [int(part) for part in parts[1::2]], [part.strip() for part in parts[2::2]]
     return _checked_travel(dict(zip(frames, texts, strict=True)), frames)
 
@@ -141,6 +143,10 @@ class _Entry(GenerationSettings):
 
     text: Annotated[Any, BeforeValidator(_travel_keys)]
     name: Annotated[str, Field(strict=True, max_length=80)] | None = None
+
+    @model_validator(mode="after")
+    def _windows_move_on(self) -> Self:
+        return self  # it depends on the project's defaults: Prompt.settings looks
 
 
 class _File(BaseModel):
@@ -311,7 +317,8 @@ def _made(text: str, overrides: Mapping[str, Any]) -> Prompt:
     if not text.strip():
         raise InputError("the prompt has no text; write what the clip should show before the flags.")
     settings = {key: value for key, value in overrides.items() if key != "name"}
-    checked = GenerationSettings().with_overrides(settings)
+    entry = _Entry(text=text)
+    checked = entry.with_overrides(settings)
     travel = read_travel(text)
     name = overrides.get("name")
     return Prompt(None if travel else text.strip(), travel, {key: getattr(checked, key) for key in settings}, 0, name)
