@@ -1,0 +1,74 @@
+"""A device is one worker's for life: an flock on its lock file, which the kernel lets go of however the worker ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from vcd_studio.jobs.model import WorkerId
+from vcd_studio.jobs.processes import this_process
+from vcd_studio.jobs.workers import WorkerRunning, already_running, lock_path, read_lock, wake_path, write_lock
+
+
+class Lease:
+    """``with Lease("cpu") as lease:`` holds the device; WorkerRunning names the process that already does."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.path = lock_path(device)
+        self.worker: WorkerId = this_process()
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise self._taken() from error
+        self._descriptor = descriptor
+        write_lock(descriptor, self.worker, self.device)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        os.ftruncate(self._descriptor, 0)  # a clean end leaves no name behind
+        os.close(self._descriptor)
+
+    def _taken(self) -> WorkerRunning:
+        holder = read_lock(self.path)
+        return already_running(self.device, holder[0].pid if holder else 0)
+
+
+class WakeUp:
+    """A FIFO that others write a byte into when there is something to do."""
+
+    def __init__(self, device: str) -> None:
+        self.path = wake_path(device)
+
+    def __enter__(self) -> Self:
+        with suppress(FileNotFoundError):
+            self.path.unlink()
+        os.mkfifo(self.path, 0o600)
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)  # also a writer: never at its end
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with suppress(FileNotFoundError):
+            self.path.unlink()
+        os.close(self._descriptor)
+
+    def wait(self, seconds: float) -> None:
+        """Until somebody rings, at most this long."""
+        if select.select([self._descriptor], [], [], seconds)[0]:
+            with suppress(BlockingIOError):
+                os.read(self._descriptor, 65536)
+
+    def ring(self) -> None:
+        """From a signal handler of this process."""
+        with suppress(BlockingIOError):
+            os.write(self._descriptor, b"\n")

@@ -1,0 +1,133 @@
+"""The worker's life: hold the device, recover, claim, run stage after stage, wait; leave nothing half-said when asked to end."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import FrameType
+
+from vcd_studio.jobs.model import Job, Stage
+from vcd_studio.jobs.processes import is_alive
+from vcd_studio.jobs.store import Store, StoreError
+from vcd_studio.jobs.workers import resolve_device
+from vcd_studio.project.errors import InputError
+from vcd_studio.worker.context import Interrupted, StageContext
+from vcd_studio.worker.lease import Lease, WakeUp
+from vcd_studio.worker.networks import NetworkKeeper
+from vcd_studio.worker.stages import STAGES
+
+StageFunction = Callable[[StageContext], str | None]
+POLL_SECONDS = 1.0
+
+
+class Worker:
+    """Runs jobs on one device. ``stages`` maps stage names to what does them."""
+
+    def __init__(self, store: Store, lease: Lease, wake_up: WakeUp, stages: Mapping[str, StageFunction] = STAGES) -> None:
+        self.store = store
+        self.lease = lease
+        self.wake_up = wake_up
+        self.stages = stages
+        self.networks = NetworkKeeper(lease.device)
+        self.asked_to_end = False
+
+    def end(self, *_: object) -> None:
+        """After the step in hand. Safe in a signal handler."""
+        self.asked_to_end = True
+        self.wake_up.ring()
+
+    def run(self, once: bool = False) -> None:
+        """Work until asked to end; with ``once`` only until no job is waiting."""
+        while not self.asked_to_end:
+            for job in self.store.recover(is_alive):
+                print(f"job {job.id} was left by a dead worker: now {job.state}", flush=True)
+            job_in_hand = self.store.claim(self.lease.worker, self.lease.device)
+            if job_in_hand is not None:
+                self.run_job(job_in_hand)
+            elif once:
+                return
+            else:
+                self.wake_up.wait(POLL_SECONDS)
+
+    def run_job(self, job: Job) -> None:
+        """One attempt at a claimed job; how it ended is in the store afterwards. StoreError alone comes through."""
+        self.store.log(job.id, "info", f"worker {self.lease.worker.pid} on {self.lease.device} takes the job")
+        where = "the job"
+        try:
+            for stage in self.store.stages(job.id):
+                where = f"stage {stage.name}"
+                self._run_stage(job, stage)
+            self.store.finish(job.id)
+            self.store.log(job.id, "info", "done")
+        except Interrupted as stop:
+            self.store.release(job.id, stop.state, stop.reason)
+            self.store.log(job.id, "info", f"{where} stopped: {stop.reason}")
+        except StoreError:
+            raise
+        except Exception as error:  # whatever a stage raises is the job's end, never the worker's
+            sentence = explain(error, where)
+            self.store.fail(job.id, sentence, traceback.format_exc())
+            self.store.log(job.id, "error", sentence)
+            traceback.print_exc()
+            self.networks.after_failure(error)
+
+    def _run_stage(self, job: Job, stage: Stage) -> None:
+        context = StageContext(self.store, job, stage, self.lease.device, self.networks, lambda: self.asked_to_end)
+        if stage.state == "done":
+            context.log("was finished by an earlier attempt: going on from there")
+            return
+        context.check()
+        if stage.name not in self.stages:
+            raise InputError(f"This version knows no stage {stage.name}; it knows {', '.join(self.stages)}.")
+        self.store.begin_stage(stage.id)
+        context.stage = replace(stage, state="running")
+        context.log("begins")
+        artefact = self.stages[stage.name](context)
+        self.store.finish_stage(stage.id, artefact)
+        context.log("finished")
+
+
+def explain(error: Exception, where: str) -> str:
+    """One sentence for a person; the traceback says the rest."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full ({error.filename or where}); free some space and retry the job: finished stages are kept."
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return f"{error.filename or 'A file'} cannot be written ({error.strerror}); change its permissions and retry the job."
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return f"There was not enough memory for {where}; choose a smaller size or fewer frames per context window, and retry the job."
+    first = (str(error).strip().splitlines() or ["no message"])[0]
+    return f"{where[0].upper()}{where[1:]} failed unexpectedly ({type(error).__name__}: {first})."
+
+
+def main(arguments: Sequence[str] | None = None, stages: Mapping[str, StageFunction] = STAGES) -> int:
+    """The worker process: 0 when asked to end or done, 1 when the queue failed, 2 for wrong input (a second worker on the device)."""
+    parser = argparse.ArgumentParser(prog="python -m vcd_studio.worker", description="Work on the queue with one device.")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: auto)")
+    parser.add_argument("--once", action="store_true", help="end when no job is waiting")
+    options = parser.parse_args(arguments)
+    try:
+        with Store() as store, Lease(resolve_device(options.device)) as lease, WakeUp(lease.device) as wake_up:
+            worker = Worker(store, lease, wake_up, stages)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, _handler(worker))
+            print(f"worker {lease.worker.pid} holds {lease.device}; queue {store.path}", flush=True)
+            worker.run(once=options.once)
+            print(f"worker {lease.worker.pid} ends", flush=True)
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _handler(worker: Worker) -> Callable[[int, FrameType | None], None]:
+    return lambda number, frame: worker.end()

@@ -1,0 +1,172 @@
+"""What the stages of a clip share: where it lies, what it is conditioned on, how its frames are kept and previewed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vcd_studio.jobs.enqueue import file_hash
+from vcd_studio.locations import state_dir
+from vcd_studio.media.frames import load_frames, save_frames
+from vcd_studio.media.sheet import contact_sheet
+from vcd_studio.media.video import read_video, write_video
+from vcd_studio.method.conditioning import Conditioning, condition
+from vcd_studio.method.id_tokens import IdTokens
+from vcd_studio.method.protocols import Frames, Networks
+from vcd_studio.method.sampling import Sampling
+from vcd_studio.project.errors import InputError
+from vcd_studio.worker.context import StageContext
+
+PREVIEWS_KEPT = 2
+PREVIEW_WIDTH = 384
+
+
+class ClipStage:
+    """One stage of one clip, with everything read off the job's snapshot."""
+
+    def __init__(self, context: StageContext) -> None:
+        self.context = context
+        self.settings = context.settings
+        self.generation: dict[str, Any] = context.settings["generation"]
+
+    @cached_property
+    def folder(self) -> Path:
+        """outputs/<clip>/: made by the job's first stage, found again by later attempts."""
+        begun = self.context.result.get("clip")
+        if begun and Path(begun).is_dir():
+            return Path(begun)
+        names = "-".join(identity["name"] for identity in self.settings["identities"])
+        words = self.settings.get("name") or f"{names} {self.settings['prompt'].replace('<', '').replace('>', '')}"
+        folder = self.context.project.new_clip(words)
+        self.context.note(clip=str(folder))
+        return folder
+
+    @property
+    def stage_folder(self) -> Path:
+        return self.folder / "stages" / self.context.stage.name
+
+    @cached_property
+    def networks(self) -> Networks:
+        return self.context.networks.get(self.settings["pack"], self.context.log)
+
+    @cached_property
+    def tokens(self) -> list[IdTokens]:
+        """The ID tokens of the snapshot's runs. InputError when a file is no longer what it was."""
+        loaded = []
+        for identity in self.settings["identities"]:
+            path = Path(identity["tokens"])
+            if file_hash(path) != identity["sha256"]:
+                raise InputError(f"The tokens {path} have changed since this job was enqueued; enqueue the prompt again.")
+            loaded.append(IdTokens.load(path, identity["token"], identity["noun"]))
+        return loaded
+
+    @property
+    def noun(self) -> str:
+        """What a face detector looks for: the first identity's noun."""
+        identities = self.settings["identities"]
+        return str(identities[0]["noun"]) if identities else "person"
+
+    def conditioning(self, prompt: str = "", frames: int | None = None) -> Conditioning:
+        """The clip's prompt (or another one) and its negative; a travel gives every frame its own mixture of two prompts."""
+        negative = self.generation["negative"]
+        travel: dict[str, str] = self.settings.get("travel") or {}
+        if prompt or not travel:
+            return condition(self.networks, prompt or self.settings["prompt"], negative, self.tokens)
+        keys = {int(frame): condition(self.networks, words, negative, self.tokens) for frame, words in travel.items()}
+        positive = mix_travel({frame: each.positive for frame, each in keys.items()}, frames or self.generation["frames"])
+        return Conditioning(positive, next(iter(keys.values())).negative)
+
+    @property
+    def sampling(self) -> Sampling:
+        names = ("steps", "guidance", "scheduler", "gamma", "context_frames", "context_overlap")
+        return Sampling(seed=self.settings["seed"], **{name: self.generation[name] for name in names})
+
+    def clip_before(self) -> Frames:
+        """The frames this stage starts from: the stage before it, or the person's own video."""
+        before = self.context.artefact_before()
+        if before is not None:
+            return np.stack(load_frames(before / "frames"))
+        video = self.settings.get("input")
+        if not video:
+            raise InputError(f"Stage {self.context.stage.name} has no clip to start from; choose t2v too, or give a video.")
+        return np.stack(read_video(Path(video))[0])
+
+    def keep(self, frames: Frames) -> str:
+        """Frames as PNG and a film of them; the folder is the hand-on point."""
+        save_frames(self.stage_folder / "frames", list(frames))
+        write_video(self.stage_folder / "clip.mp4", list(frames), self.generation["fps"], recipe(self.settings, frames))
+        count, height, width = frames.shape[:3]
+        self.context.log(f"{count} frames of {width} × {height} kept in {self.stage_folder}")
+        return str(self.stage_folder)
+
+    def on_step(self) -> Callable[[int, int, Tensor], None]:
+        """Progress, previews and the chance to stop, after every step."""
+        every = int(self.generation["preview_every"])
+
+        def tell(step: int, steps: int, latents: Tensor) -> None:
+            preview = self._preview(step, latents) if every and (step % every == 0 or step == 1) else None
+            self.context.step(step, steps, message=f"step {step} of {steps}", preview=preview)
+
+        return tell
+
+    def _preview(self, step: int, latents: Tensor) -> str:
+        folder = state_dir() / "previews" / str(self.context.job.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        frames = self.context.networks.preview().frames(latents.detach())
+        chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), 16)).round().astype(int)]
+        path = folder / f"{self.context.stage.name}-{step:04d}.png"
+        part = path.with_suffix(".part")
+        contact_sheet(list(chosen), columns=4, width=PREVIEW_WIDTH).save(part, "PNG")
+        os.replace(part, path)
+        for old in sorted(folder.glob(f"{self.context.stage.name}-*.png"))[:-PREVIEWS_KEPT]:
+            old.unlink(missing_ok=True)
+        return str(path)
+
+
+def mix_travel(keys: dict[int, Tensor], frames: int) -> Tensor:
+    """Embeds (1, length, width) at some frames to (frames, length, width): straight lines between them, level outside."""
+    marks = sorted(keys)
+    rows = []
+    for frame in range(frames):
+        left = max((mark for mark in marks if mark <= frame), default=marks[0])
+        right = min((mark for mark in marks if mark > frame), default=left)
+        share = (frame - left) / (right - left) if right > left else 0.0
+        rows.append(torch.lerp(keys[left], keys[right], share))
+    return torch.cat(rows)
+
+
+def recipe(settings: dict[str, Any], frames: Frames) -> dict[str, Any]:
+    """What travels inside the files: enough to tell how the clip was made."""
+    generation = settings["generation"]
+    return {
+        "prompt": settings["prompt"],
+        "negative": generation["negative"],
+        "steps": generation["steps"],
+        "scheduler": generation["scheduler"],
+        "guidance": generation["guidance"],
+        "seed": settings["seed"],
+        "width": frames.shape[2],
+        "height": frames.shape[1],
+        "frames": len(frames),
+        "fps": generation["fps"],
+        "gamma": generation["gamma"],
+        "stages": list(generation["stages"]),
+        "pack": settings["pack"],
+        "identities": [f"{identity['token']} {identity['run']} {identity['sha256'][:12]}" for identity in settings["identities"]],
+        "version": settings["code_version"],
+    }
+
+
+def save_picture(image: Image.Image, path: Path, **options: Any) -> None:
+    """A PNG that is there whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    image.save(part, "PNG", **options)
+    os.replace(part, path)

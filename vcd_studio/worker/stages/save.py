@@ -1,0 +1,102 @@
+"""The clip as a person gets it: film, GIF, poster, contact sheet, each saying how it was made; and the whole recipe beside them."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from vcd_studio.media.provenance import png_info
+from vcd_studio.media.sheet import contact_sheet, poster
+from vcd_studio.media.video import write_gif, write_video
+from vcd_studio.project.outputs import POSTER, VIDEO, write_sidecar
+from vcd_studio.worker.context import StageContext
+from vcd_studio.worker.stages.clips import ClipStage, recipe, save_picture
+from vcd_studio.worker.stages.train import versions
+
+GIF = "clip.gif"
+SHEET = "contact-sheet.png"
+PARTS = 5
+
+STAGE_SETTINGS: dict[str, tuple[str, ...]] = {
+    "t2v": ("frames", "steps", "guidance", "scheduler", "gamma", "context_frames", "context_overlap"),
+    "face": ("face_strength", "face_margin", "face_prompt", "steps", "guidance", "scheduler", "gamma", "context_frames", "context_overlap"),
+    "tiled": (
+        "tiled_strength",
+        "tile_overlap",
+        "control_scale",
+        "steps",
+        "guidance",
+        "scheduler",
+        "gamma",
+        "context_frames",
+        "context_overlap",
+    ),
+}
+
+
+def run(context: StageContext) -> str | None:
+    stage = ClipStage(context)
+    frames = stage.clip_before()
+    folder, fps = stage.folder, stage.generation["fps"]
+    made = recipe(stage.settings, frames)
+    context.step(0, PARTS)
+    write_video(folder / VIDEO, list(frames), fps, made)
+    context.step(1, PARTS, message=VIDEO)
+    write_gif(folder / GIF, list(frames), fps, made)
+    context.step(2, PARTS, message=GIF)
+    save_picture(poster(list(frames)), folder / POSTER, pnginfo=png_info(made))
+    context.step(3, PARTS, message=POSTER)
+    save_picture(contact_sheet(list(frames)), folder / SHEET, pnginfo=png_info(made))
+    context.step(4, PARTS, message=SHEET)
+    write_sidecar(folder, sidecar(context, stage, frames.shape))
+    context.step(5, PARTS, message="clip.toml")
+    return str(folder)
+
+
+def sidecar(context: StageContext, stage: ClipStage, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Everything `reproduce` needs, and what was measured on the way."""
+    settings, job = stage.settings, context.job
+    reports = context.result.get("reports", {})
+    stages: dict[str, Any] = {}
+    for done in context.store.stages(job.id):
+        if done.name == context.stage.name:
+            continue
+        chosen = {key: stage.generation[key] for key in STAGE_SETTINGS.get(done.name, ())}
+        stages[done.name] = {**chosen, "seconds": done.seconds, **({"report": reports[done.name]} if done.name in reports else {})}
+    identities = [{key: identity[key] for key in ("name", "noun", "token", "run", "sha256")} for identity in settings["identities"]]
+    return {
+        "id": stage.folder.name,
+        "job": job.id,
+        "batch": job.batch,
+        "created": job.created,
+        "finished": datetime.now(UTC),
+        "written": settings["written"],
+        "prompt": settings["prompt"],
+        "travel": settings.get("travel"),
+        "negative": stage.generation["negative"],
+        "seed": settings["seed"],
+        "input": settings.get("input"),
+        "frames": shape[0],
+        "height": shape[1],
+        "width": shape[2],
+        "fps": stage.generation["fps"],
+        "pack": settings["pack"],
+        "device": device_name(context.device),
+        "digital_source_type": "trainedAlgorithmicMedia",
+        "generation": stage.generation,
+        "identities": identities,
+        "stages": stages,
+        "versions": {**versions(), "enqueued-by": settings["code_version"], "python": platform.python_version()},
+        "models": context.networks.hashes(settings["pack"]),
+    }
+
+
+def device_name(device: str) -> str:
+    """ "cpu (x86_64, linux)" or the card's own name."""
+    if device == "cpu":
+        return f"cpu ({platform.machine()}, {sys.platform})"
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(torch.device(device))})"

@@ -1,0 +1,216 @@
+"""ID tokens for one identity: masks where they are missing, then steps with checkpoints, a loss curve and preview pictures."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from vcd_studio import __version__
+from vcd_studio.jobs.enqueue import file_hash
+from vcd_studio.method.augmentation import TrainingPhoto
+from vcd_studio.method.id_training import IdTraining, TrainingOptions
+from vcd_studio.method.protocols import Networks
+from vcd_studio.method.segmentation import mask_warnings
+from vcd_studio.project.errors import InputError
+from vcd_studio.project.identity import RUN_FILE, TOKENS_FILE, Identity, Photo
+from vcd_studio.project.paths import write_atomic
+from vcd_studio.project.photos import open_photo, read_mask
+from vcd_studio.worker.checkpoints import drop_checkpoint, load_checkpoint, save_checkpoint
+from vcd_studio.worker.context import Interrupted, StageContext
+from vcd_studio.worker.stages.segment import mask_photo
+
+PREVIEW_STEPS = 8
+LOSS_FILE = "loss.csv"
+LOSS_HEAD = ("step", "loss", "token_norm")
+
+
+def run(context: StageContext) -> str | None:
+    settings = context.settings
+    identity = context.project.identity(settings["identity"])
+    networks = context.networks.get(settings["pack"], context.log, precise=True)
+    photos = _training_photos(context, networks, identity)
+    folder = _run_folder(context, identity)
+    options = {key: value for key, value in settings["training"].items() if key not in ("checkpoint_every", "preview_every")}
+    training = IdTraining(networks, photos, settings["noun"], settings["token"], TrainingOptions(**options))
+    state = load_checkpoint(folder)
+    if state is not None:
+        training.load_state_dict(state)
+        context.log(f"goes on from the checkpoint at step {training.steps_done}")
+    losses = _kept_losses(folder, training.steps_done)
+    context.log(f"{len(photos)} photos, {training.options.steps} steps, into {folder.name}")
+    _learn(context, training, folder, losses)
+    _finish(context, training, folder, losses)
+    return str(folder)
+
+
+def _learn(context: StageContext, training: IdTraining, folder: Path, losses: list[tuple[int, float, float]]) -> None:
+    every, preview_every = context.settings["training"]["checkpoint_every"], context.settings["training"]["preview_every"]
+    steps = training.options.steps
+    context.step(training.steps_done, steps, message="making augmented views")
+    training.prepare(lambda done, total: context.step(training.steps_done, steps, message=f"augmented view {done} of {total}"))
+    saved = training.steps_done
+    try:
+        context.step(training.steps_done, steps, message="learning")
+        while not training.finished:
+            report = training.step()
+            losses.append((report.step, report.loss, report.token_norm))
+            _append_loss(folder, losses[-1])
+            preview = None
+            if preview_every and (report.step % preview_every == 0 or training.finished):
+                preview = _preview(training, folder)
+            if report.step % every == 0 and not training.finished:
+                save_checkpoint(folder, training.state_dict())
+                saved = report.step
+            context.step(report.step, steps, message=f"loss {report.loss:.4f}, token norm {report.token_norm:.3f}", preview=preview)
+            if report.step % max(1, min(every, 50)) == 0:
+                recent = [loss for _, loss, _ in losses[-every:]]
+                context.log(f"step {report.step} of {steps}: mean loss {sum(recent) / len(recent):.4f}, token norm {report.token_norm:.3f}")
+    except Interrupted:
+        if saved != training.steps_done:
+            save_checkpoint(folder, training.state_dict())
+        context.log(f"saved at step {training.steps_done} of {steps}")
+        raise
+
+
+def _finish(context: StageContext, training: IdTraining, folder: Path, losses: list[tuple[int, float, float]]) -> None:
+    settings = context.settings
+    hashes = context.networks.hashes(settings["pack"])
+    base = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+    last = [loss for _, loss, _ in losses[-25:]]
+    record: dict[str, Any] = {
+        "identity": settings["identity"],
+        "noun": settings["noun"],
+        "token": settings["token"],
+        "pack": settings["pack"],
+        "pack_sha256": base,
+        "finished": datetime.now(UTC),
+        "steps": training.steps_done,
+        "loss": sum(last) / len(last) if last else None,
+        "versions": versions(),
+        "device": context.device,
+        "code_version": settings["code_version"],
+        "settings": settings["training"],
+        "segmentation": settings["segmentation"],
+        "photos": settings["photos"],
+    }
+    import tomli_w
+
+    write_atomic(folder / RUN_FILE, tomli_w.dumps({key: value for key, value in record.items() if value is not None}).encode())
+    photos = json.dumps({photo["name"]: photo["sha256"] for photo in settings["photos"]}, sort_keys=True)
+    tokens = training.tokens(base_model=settings["pack"], base_model_sha256=base, photos=photos, software=f"vcd-studio {__version__}")
+    path = folder / TOKENS_FILE
+    tokens.save(path)
+    drop_checkpoint(folder)
+    context.note(tokens=str(path), sha256=file_hash(path), loss=record["loss"])
+    context.log(
+        f"tokens saved: {folder.name}, mean loss of the last steps {record['loss']:.4f}" if last else f"tokens saved: {folder.name}"
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of us and of what did the numbers."""
+    import diffusers
+    import torch
+    import transformers
+
+    return {
+        "vcd-studio": __version__,
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _training_photos(context: StageContext, networks: Networks, identity: Identity) -> list[TrainingPhoto]:
+    """The snapshot's photos with their masks; automatic ones without a mask are segmented now."""
+    present = {photo.name: photo for photo in identity.photos()}
+    photos: list[TrainingPhoto] = []
+    for kept in context.settings["photos"]:
+        context.check()
+        name, state = kept["name"], kept["state"]
+        photo = present.get(name)
+        if photo is None:
+            raise InputError(f'The photo "{name}" of "{identity.name}" is gone since this job was enqueued; put it back or enqueue again.')
+        if file_hash(photo.path) != kept["sha256"]:
+            raise InputError(
+                f'The photo "{name}" of "{identity.name}" has changed since this job was enqueued; enqueue again to train on it.'
+            )
+        if state == "whole":
+            photos.append(TrainingPhoto(open_photo(photo.path), None))
+            continue
+        if not photo.mask_path.is_file() and state == "automatic":
+            mask_photo(context, networks, photo)
+        taken = _masked(context, photo)
+        if taken is not None:
+            photos.append(taken)
+    if not photos:
+        raise InputError(f'No photo of "{identity.name}" has a mask to learn from; try another noun, or mark photos as whole.')
+    return photos
+
+
+def _masked(context: StageContext, photo: Photo) -> TrainingPhoto | None:
+    if not photo.mask_path.is_file():
+        context.log(f"{photo.name} has no mask and is left out", "warning")
+        return None
+    image, mask = open_photo(photo.path), read_mask(photo.mask_path)
+    if mask.shape != (image.height, image.width):
+        raise InputError(
+            f"The mask {photo.mask_path} has {mask.shape[1]} × {mask.shape[0]} pixels and its photo {image.width} × {image.height}; segment again."
+        )
+    for warning in mask_warnings(mask):
+        context.log(f"{photo.name}: {warning}", "warning")
+    if not (mask > 127).any():
+        context.log(f"{photo.name} is left out, because its mask is empty", "warning")
+        return None
+    return TrainingPhoto(image, mask)
+
+
+def _run_folder(context: StageContext, identity: Identity) -> Path:
+    """This job's run: the one an earlier attempt began, else a new one."""
+    begun = context.result.get("run")
+    folder = Path(begun) if begun and Path(begun).is_dir() else identity.new_run()
+    if str(folder) != begun:
+        context.note(run=str(folder))
+    return folder
+
+
+def _kept_losses(folder: Path, step: int) -> list[tuple[int, float, float]]:
+    """The curve up to ``step``: what a killed worker wrote beyond its checkpoint will be learnt, and written, again."""
+    path = folder / LOSS_FILE
+    rows: list[tuple[int, float, float]] = []
+    if path.is_file() and step:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                values = [row.get(key) for key in LOSS_HEAD]
+                if all(values) and int(values[0] or 0) <= step:
+                    rows.append((int(values[0] or 0), float(values[1] or 0), float(values[2] or 0)))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(LOSS_HEAD)
+    writer.writerows((number, f"{loss:.6f}", f"{norm:.6f}") for number, loss, norm in rows)
+    write_atomic(path, text.getvalue().encode())
+    return rows
+
+
+def _append_loss(folder: Path, row: tuple[int, float, float]) -> None:
+    with (folder / LOSS_FILE).open("a", encoding="utf-8") as file:
+        file.write(f"{row[0]},{row[1]:.6f},{row[2]:.6f}\n")
+
+
+def _preview(training: IdTraining, folder: Path) -> str:
+    """A picture of what is learnt so far, previews/step-00050.png."""
+    previews = folder / "previews"
+    previews.mkdir(exist_ok=True)
+    path = previews / f"step-{training.steps_done:05d}.png"
+    part = path.with_name(f".{path.name}.part")
+    Image.fromarray(training.preview(steps=PREVIEW_STEPS)).save(part, "PNG")
+    os.replace(part, path)
+    return str(path)
