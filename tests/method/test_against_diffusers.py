@@ -16,6 +16,7 @@ from diffusers import (
 from PIL import Image
 from tiny import tiny_networks
 
+from vcd_studio.method import pictures
 from vcd_studio.method.conditioning import condition
 from vcd_studio.method.denoise import Control, denoise
 from vcd_studio.method.noise_prior import noise_prior
@@ -58,9 +59,9 @@ def test_text_to_video_equals_animatediff(networks: Networks, name: str, guidanc
     print(f"T2V {name} guidance {guidance}: {difference:.2e}")
     assert difference <= TOLERANCE
 
-    pictures = pipe(**arguments, generator=torch.Generator().manual_seed(11), output_type="pil").frames[0]
+    drawn = pipe(**arguments, generator=torch.Generator().manual_seed(11), output_type="pil").frames[0]
     frames = text_to_video(networks, conditioning, sampling, frames=4)
-    assert np.abs(frames.astype(int) - np.stack([np.asarray(p) for p in pictures]).astype(int)).max() <= 1
+    assert np.abs(frames.astype(int) - np.stack([np.asarray(p) for p in drawn]).astype(int)).max() <= 1
 
 
 @pytest.mark.parametrize("name", ["ddim", "euler", "dpm++"])
@@ -87,11 +88,11 @@ def test_control_equals_animatediff_video_to_video_controlnet() -> None:
     networks = tiny_networks(8, controlnet=True)
     clip = some_clip(size=64)
     pipe = theirs(AnimateDiffVideoToVideoControlNetPipeline, networks, "ddim", controlnet=networks.controlnet)
-    pictures = [Image.fromarray(frame) for frame in clip]
-    arguments = {"video": pictures, "prompt": PROMPT, "negative_prompt": NEGATIVE, "num_inference_steps": 5, "strength": 0.8}
+    images = [Image.fromarray(frame) for frame in clip]
+    arguments = {"video": images, "prompt": PROMPT, "negative_prompt": NEGATIVE, "num_inference_steps": 5, "strength": 0.8}
     size = {"height": 64, "width": 64, "output_type": "latent", "guidance_scale": 7.5}
     expected = pipe(
-        **arguments, **size, conditioning_frames=pictures, controlnet_conditioning_scale=0.7, generator=torch.Generator().manual_seed(5)
+        **arguments, **size, conditioning_frames=images, controlnet_conditioning_scale=0.7, generator=torch.Generator().manual_seed(5)
     ).frames
     generator = torch.Generator().manual_seed(5)
     pixels = to_tensor(clip)
@@ -131,3 +132,13 @@ def test_a_shift_factor_is_honoured_both_ways() -> None:
     assert torch.allclose(latents, encode_frames(pixels, plain) - 0.5 * 0.18215, atol=1e-6)
     round_trip = to_frames(decode_latents(latents, shifted)).astype(int)
     assert np.abs(round_trip - to_frames(decode_latents(encode_frames(pixels, plain), plain))).max() <= 1
+
+
+def test_the_draw_of_latents_does_not_depend_on_how_many_frames_the_vae_sees_at_once(
+    networks: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = to_tensor(some_clip(5))
+    whole = encode_frames(pixels, networks, torch.Generator().manual_seed(1))
+    monkeypatch.setattr(pictures, "PIXELS_AT_ONCE", 2 * 32 * 32)
+    assert torch.allclose(encode_frames(pixels, networks, torch.Generator().manual_seed(1)), whole, atol=1e-5)
+    assert torch.allclose(encode_frames(pixels, networks), encode_frames(pixels, networks), atol=0)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import tiny_networks
+from tiny import WIDTH, WORDS, tiny_networks
 
 from vcd_studio.method.augmentation import CAPTIONS, SHARES, TrainingPhoto, augment, frame_subject, view
 from vcd_studio.method.conditioning import encode
+from vcd_studio.method.id_tokens import IdTokens
 from vcd_studio.method.id_training import IdTraining, TrainingOptions, masked_loss
 from vcd_studio.method.protocols import MethodError, Networks
 
@@ -149,8 +150,21 @@ def test_kinds_come_in_their_shares_and_captions_fit_the_pocket_words() -> None:
     kinds = [augment(photo(), 16, generator).kind for _ in range(400)]
     for kind, share in SHARES.items():
         assert abs(kinds.count(kind) / 400 - share) < 0.08
-    known = set("a an the of with and in on at photo video close up zoomed far away very small distance plain background night".split())
+    known = {"", *WORDS[:22]}
     for templates in CAPTIONS.values():
         assert all(set(template.format("").split()) <= known for template in templates)
     assert all("far away" in t or "very small" in t or "distance" in t for t in CAPTIONS["far"])
     assert all("close up" in t or "zoomed in" in t for t in CAPTIONS["close"])
+
+
+def test_one_process_may_generate_train_and_generate_again(networks: Networks) -> None:
+    others = IdTokens("<tom>", "cat", torch.ones(3, WIDTH))
+    first = encode("a <tom>", networks, [others])
+    training = IdTraining(networks, [photo()], "dog", "<rex>", OPTIONS)
+    training.step()
+    both = [training.tokens(), others]
+    encode("a <rex> and a <tom>", networks, both)
+    assert torch.equal(encode("a <tom>", networks, both), first)
+    training.step()
+    again = IdTraining(networks, [photo()], "dog", "<rex>", TrainingOptions(tokens=5, batch=1, bank=1))
+    assert len(again.tokens().embeddings) == 5 and np.isfinite(again.step().loss)

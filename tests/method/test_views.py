@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,7 +27,7 @@ def test_windows_cover_everything_and_weigh_one(length: int, size: int, data: st
     parts = windows(length, size, overlap)
     assert parts[0].start == 0 and parts[-1].stop == length
     assert all(part.stop - part.start == min(size, length) for part in parts)
-    assert all(a.stop - b.start >= overlap for a, b in zip(parts, parts[1:], strict=False))
+    assert all(a.stop - b.start >= overlap for a, b in pairwise(parts))
     total = torch.zeros(length)
     for part, weight in zip(parts, window_weights(parts, length), strict=True):
         assert (weight > 0).all()
@@ -93,6 +94,29 @@ def test_conditioning_may_differ_from_frame_to_frame(networks: Networks) -> None
     travel = Conditioning(torch.cat([dog.positive, dog.positive, cat.positive]), dog.negative)
     rows = travel.batch(slice(1, 3), guided=True)
     assert torch.equal(rows, torch.cat([dog.negative, dog.negative, dog.positive, cat.positive]))
+
+
+def test_the_prompts_keys_are_computed_once_per_clip_and_the_network_is_left_as_it_was(networks: Networks) -> None:
+    conditioning = condition(networks, "a dog", "blurry")
+    plan = Sampling(steps=3).schedule(networks.scheduler.config)
+    noise = torch.randn((1, 4, 4, 8, 8), generator=torch.Generator().manual_seed(0))
+    unet = networks.motion_unet
+    before = unet.attn_processors
+    cross = [module for name, module in unet.named_modules() if name.endswith("attn2") and module.to_k.in_features == 32]
+    calls: list[int] = []
+    handles = [module.to_k.register_forward_hook(lambda *_: calls.append(1)) for module in cross if "motion" not in str(type(module))]
+    remembered = denoise(unet, noise, conditioning, plan, 7.5)
+    once = len(calls)
+    assert unet.attn_processors == before
+
+    def plain(noisy: torch.Tensor, t: torch.Tensor, **rest: Any) -> Any:
+        return unet(noisy, t, **rest)
+
+    calls.clear()
+    assert torch.allclose(denoise(plain, noise, conditioning, plan, 7.5), remembered, atol=1e-5)
+    for handle in handles:
+        handle.remove()
+    assert 0 < once < len(calls)
 
 
 def test_a_callback_sees_every_step_and_cancels_between_two(networks: Networks) -> None:

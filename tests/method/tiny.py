@@ -9,10 +9,11 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from vcd_studio.method.protocols import Networks
 
-WORDS = (
-    "a an the of with and in on at photo video close up zoomed far away very small distance plain background night running snow "
-    "blurry dog cat man woman person animal red green blue white black brown"
-).split()
+WORDS = [
+    "a", "an", "the", "of", "with", "and", "in", "on", "at", "photo", "video", "close", "up", "zoomed", "far", "away", "very", "small",
+    "distance", "plain", "background", "night", "running", "snow", "blurry", "dog", "cat", "man", "woman", "person", "animal", "red",
+    "green", "blue", "white", "black", "brown",
+]  # fmt: skip
 LENGTH = 24
 WIDTH = 32
 CHANNELS = (32, 64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,19 @@ class Conditioning:
     positive: Tensor
     negative: Tensor
 
+    def batches(self, *, guided: bool, clips: int = 1) -> Callable[[slice], Tensor]:
+        """``batch``, made once for each run of frames: asked again, the very same tensor comes back."""
+        made: dict[tuple[int, int], Tensor] = {}
+
+        def of(frames: slice) -> Tensor:
+            same = len(self.positive) == len(self.negative) == 1
+            key = (0, frames.stop - frames.start) if same else (frames.start, frames.stop)
+            if key not in made:
+                made[key] = self.batch(slice(*key), guided, clips)
+            return made[key]
+
+        return of
+
     def batch(self, frames: slice, guided: bool, clips: int = 1) -> Tensor:
         """((2 ·) clips · frames, length, width): negative first, then positive, as diffusers orders them."""
         sides = [self.negative, self.positive] if guided else [self.positive]
@@ -27,26 +40,30 @@ class Conditioning:
         return torch.stack(rows).repeat_interleave(clips, 0).flatten(0, 1)
 
 
+def text_length(networks: Networks) -> int:
+    """How many tokens the text encoder reads, start and end included."""
+    return min(int(networks.tokenizer.model_max_length), int(networks.text_encoder.config.max_position_embeddings))
+
+
 def token_ids(prompt: str, networks: Networks) -> Tensor:
     """(1, length): padded and cut to what the text encoder reads, as diffusers does."""
-    length = min(networks.tokenizer.model_max_length, networks.text_encoder.config.max_position_embeddings)
+    length = text_length(networks)
     ids = networks.tokenizer(prompt, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
     return torch.as_tensor(ids).to(networks.device)
 
 
 def words_left_out(prompt: str, networks: Networks, tokens: Sequence[IdTokens] = ()) -> int:
     """How many tokens of a prompt the text encoder will not read, because it is too long."""
-    length = min(networks.tokenizer.model_max_length, networks.text_encoder.config.max_position_embeddings)
-    return max(len(networks.tokenizer(expand(prompt, tokens)).input_ids) - length, 0)
+    return max(len(networks.tokenizer(expand(prompt, tokens)).input_ids) - text_length(networks), 0)
 
 
-@torch.inference_mode()
 def encode(prompt: str, networks: Networks, tokens: Sequence[IdTokens] = ()) -> Tensor:
     """Prompt embeds (1, length, width). Each ID token written in the prompt becomes its K tokens and its noun."""
     for identity in tokens:
         install(identity, networks.tokenizer, networks.text_encoder)
-    embeds: Tensor = networks.text_encoder(token_ids(expand(prompt, tokens), networks))[0]
-    return embeds.to(networks.dtype)
+    with torch.inference_mode():
+        embeds: Tensor = networks.text_encoder(token_ids(expand(prompt, tokens), networks))[0]
+        return embeds.to(networks.dtype)
 
 
 def condition(networks: Networks, prompt: str, negative: str = "", tokens: Sequence[IdTokens] = ()) -> Conditioning:

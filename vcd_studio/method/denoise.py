@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vcd_studio.method.attention import remembered_prompts
 from vcd_studio.method.conditioning import Conditioning
 from vcd_studio.method.schedules import Schedule
 from vcd_studio.method.views import View, views_of
@@ -40,16 +41,17 @@ def denoise(
     schedule = schedule.fresh()
     b, _, *shape = latents.shape
     views = views or views_of((shape[0], shape[1], shape[2]), context=shape[0])
-    for step, t in enumerate(schedule.timesteps, 1):
-        noisy = schedule.scale(latents, t)
-        noise = torch.zeros_like(latents)
-        for view in views:
-            text = conditioning.batch(view.frames, guidance > 1, b)
-            predicted = predict(unet, view.cut(noisy), t, text, control and control.cut(view))
-            view.cut(noise).add_(guide(predicted, guidance) * view.weight.to(noise))
-        latents, clean = schedule.step(noise, t, latents)
-        if on_step:
-            on_step(step, len(schedule), clean)
+    words = conditioning.batches(guided=guidance > 1, clips=b)
+    with remembered_prompts(unet, control and control.network):
+        for step, t in enumerate(schedule.timesteps, 1):
+            noisy = schedule.scale(latents, t)
+            noise = torch.zeros_like(latents)
+            for view in views:
+                predicted = predict(unet, view.cut(noisy), t, words(view.frames), control and control.cut(view))
+                view.cut(noise).add_(guide(predicted, guidance) * view.weight.to(noise))
+            latents, clean = schedule.step(noise, t, latents)
+            if on_step:
+                on_step(step, len(schedule), clean)
     return latents
 
 

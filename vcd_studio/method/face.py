@@ -123,7 +123,7 @@ class FaceCrop:
         shift = self._colour_shift(clip, crop)
         for i, (frame, (left, top, side)) in enumerate(zip(self.track.frames, self.squares.tolist(), strict=True)):
             rows, columns = slice(int(top), min(int(np.ceil(top + side)), height)), slice(int(left), min(int(np.ceil(left + side)), width))
-            weight = self._weight(i, (height, width), rows, columns)
+            weight = self._weight(i, (height, width), rows, columns) * self._presence(i, len(clip))
             for other in others:
                 weight = weight * self._share(i, other, frame, rows, columns)
             new = self._back(crop[i], (left, top, side), rows, columns) + shift[i][:, None, None]
@@ -143,7 +143,7 @@ class FaceCrop:
         return _sample(crop, (x - left) * 2 / side - 1, (y - top) * 2 / side - 1).cpu()
 
     def _weight(self, i: int, size: tuple[int, int], rows: slice, columns: slice) -> Tensor:
-        """1 on the face, smoothly 0 at the square's border (but not where that is the picture's own), and fading in and out in time."""
+        """1 on the face, smoothly 0 at the square's border, but not where that is the picture's own."""
         left, top, side = self.squares[i].tolist()
         feather = side * max(min(0.25, (1 - 1 / self.margin) / 2), 0.05)
         axes = []
@@ -156,6 +156,12 @@ class FaceCrop:
                 ramp = torch.minimum(ramp, (low + side - 0.5 - place) / feather)
             axes.append(_smoothstep(ramp))
         return axes[0][:, None] * axes[1]
+
+    def _presence(self, i: int, length: int) -> float:
+        """1, but fading where a face comes or goes in the middle of a clip."""
+        come = 1.0 if self.track.first == 0 else (i + 1) / 3
+        go = 1.0 if self.track.frames.stop == length else (len(self.squares) - i) / 3
+        return min(1.0, come, go)
 
     def _share(self, i: int, other: FaceCrop, frame: int, rows: slice, columns: slice) -> Tensor:
         """Which of two faces each pixel belongs to: 1 nearer to this face, 0 nearer to the other, soft in between."""

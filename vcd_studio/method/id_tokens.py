@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,9 +15,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vcd_studio.method.protocols import MethodError
-
-if TYPE_CHECKING:
-    from transformers import CLIPTextModel, CLIPTokenizer
 
 KEY = "emb_params"
 """The tensor's name in our files: what AUTOMATIC1111 and ComfyUI look for, and diffusers takes."""
@@ -88,7 +85,7 @@ def _read_pickle(path: Path) -> Tensor:
     return tensors[0]
 
 
-def install(tokens: IdTokens, tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel) -> list[int]:
+def install(tokens: IdTokens, tokenizer: Any, text_encoder: Any) -> list[int]:
     """Give the tokens their entries and rows, and return their ids. No other row changes by a bit; a second time overwrites."""
     table = text_encoder.get_input_embeddings()
     if tokens.embeddings.shape[-1] != table.weight.shape[-1]:

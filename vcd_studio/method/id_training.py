@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
+import diffusers
 import numpy as np
 import torch
-from diffusers import DDPMScheduler
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
@@ -73,9 +73,9 @@ class IdTraining:
         self.ids = torch.tensor(install(IdTokens(token, noun, rows), networks.tokenizer, networks.text_encoder), device=networks.device)
         self.rows = torch.nn.Parameter(rows.to(networks.device))
         self.optimizer = torch.optim.AdamW([self.rows], self.options.learning_rate, weight_decay=self.options.weight_decay)
-        self.noise = DDPMScheduler.from_config(networks.scheduler.config, clip_sample=False)
+        schedulers: Any = diffusers.DDPMScheduler
+        self.noise = schedulers.from_config(networks.scheduler.config, clip_sample=False)
         self.steps_done = 0
-        self._loss_scale = 1024.0 if networks.dtype == torch.float16 else 1.0  # half precision loses small gradients
         self._latents: Tensor | None = None
         self._masks = torch.empty(0)
         self._kinds: list[Kind] = []
@@ -109,9 +109,7 @@ class IdTraining:
         t = torch.randint(0, self.noise.config["num_train_timesteps"], (len(latents),), generator=self.generator).to(latents.device)
         predicted = self.networks.unet(self.noise.add_noise(latents, noise, t), t, encoder_hidden_states=self._encode(captions)).sample
         loss = masked_loss(predicted, self._target(latents, noise, t), mask)
-        self.optimizer.zero_grad()
-        (loss * self._loss_scale).backward()
-        cast(Tensor, self.rows.grad).div_(self._loss_scale)
+        (self.rows.grad,) = torch.autograd.grad(loss, self.rows)
         self.optimizer.step()
         if self.options.keep_norm:
             self._keep_norm()
@@ -135,7 +133,8 @@ class IdTraining:
         shape = (1, networks.latent_channels, 1, side, side)
         noise = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed)).to(networks.device, networks.dtype)
         clean = denoise(FrameByFrame(networks.unet), plan.start(noise), Conditioning(positive, negative), plan, guidance)
-        return to_frames(decode_latents(clean, networks))[0]
+        picture: NDArray[np.uint8] = to_frames(decode_latents(clean, networks))[0]
+        return picture
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed training needs: rows, optimiser, chance, step and the bank."""
@@ -169,7 +168,8 @@ class IdTraining:
         table = self.networks.text_encoder.get_input_embeddings().weight.detach()
         noun = table[torch.as_tensor(ids, device=table.device)].float().cpu().mean(0)
         noise = torch.randn((self.options.tokens, len(noun)), generator=self.generator)
-        return noun + self.options.init_noise * noun.std() * noise
+        rows: Tensor = noun + self.options.init_noise * noun.std() * noise
+        return rows
 
     def _draw(self) -> tuple[Tensor, Tensor, list[str]]:
         """A batch from the bank: latents (b, c, h, w), masks (b, 1, h, w), captions."""

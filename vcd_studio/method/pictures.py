@@ -8,8 +8,8 @@ from torch import Tensor
 
 from vcd_studio.method.protocols import Frames, Networks
 
-PIXELS_AT_ONCE = 16 * 512 * 512
-"""The VAE sees as many frames at a time as fit in this many pixels (a clip of the paper's size in one go)."""
+PIXELS_AT_ONCE = 4 * 512 * 512
+"""The VAE sees as many frames at a time as fit in this many pixels."""
 
 
 def to_tensor(frames: Frames, device: torch.device | str = "cpu") -> Tensor:
@@ -24,19 +24,26 @@ def to_frames(pictures: Tensor) -> Frames:
 
 
 def _chunks(frames: Tensor, pixels: int) -> tuple[Tensor, ...]:
-    return frames.split(max(1, PIXELS_AT_ONCE // pixels))
+    return torch.split(frames, max(1, PIXELS_AT_ONCE // pixels))
 
 
 @torch.inference_mode()
 def encode_frames(frames: Tensor, networks: Networks, generator: torch.Generator | None = None) -> Tensor:
-    """Pictures (f, 3, h, w) in -1..1 to a latent clip (1, c, f, h', w'): a draw from the posterior, or its mode without a generator."""
+    """Pictures (f, 3, h, w) in -1..1 to a latent clip (1, c, f, h', w'): a draw from the posterior, or its mean without a generator.
+
+    The draw is one for all frames, so it does not depend on how many of them the VAE sees at a time.
+    """
     vae = networks.vae
-    parts = []
-    for chunk in _chunks(frames, frames.shape[-1] * frames.shape[-2]):
-        posterior = vae.encode(chunk.to(networks.device, vae.dtype)).latent_dist
-        parts.append(posterior.sample(generator) if generator else posterior.mode())
-    latents = (torch.cat(parts) - (vae.config.get("shift_factor") or 0)) * vae.config["scaling_factor"]
-    return latents.to(networks.dtype).transpose(0, 1)[None]
+    chunks = _chunks(frames, frames.shape[-1] * frames.shape[-2])
+    posteriors = [vae.encode(chunk.to(networks.device, vae.dtype)).latent_dist for chunk in chunks]
+    latents = torch.cat([posterior.mean for posterior in posteriors])
+    if generator:
+        spread = torch.cat([posterior.std for posterior in posteriors])
+        noise = torch.randn(latents.shape, generator=generator, device=generator.device, dtype=latents.dtype)
+        latents = latents + spread * noise.to(latents.device)
+    latents = (latents - (vae.config.get("shift_factor") or 0)) * vae.config["scaling_factor"]
+    clip: Tensor = latents.to(networks.dtype).transpose(0, 1)[None]
+    return clip
 
 
 @torch.inference_mode()

@@ -16,9 +16,8 @@ class LatentPreview:
     def __init__(self, networks: Networks, pictures: int = 32) -> None:
         generator = torch.Generator("cpu").manual_seed(0)
         side = 16 * networks.vae_scale
-        blobs = torch.cat([torch.rand((pictures // 2, 3, n, n), generator=generator).float() * 2 - 1 for n in (1,)])
-        coarse = torch.rand((pictures - len(blobs), 3, 4, 4), generator=generator) * 2 - 1
-        colours = torch.cat([interpolate(part, size=(side, side), mode="bicubic") for part in (blobs, coarse)]).clamp(-1, 1)
+        coarse = [torch.rand((pictures // 2, 3, n, n), generator=generator) * 2 - 1 for n in (1, 4)]  # plain, and soft blobs
+        colours = torch.cat([interpolate(part, size=(side, side), mode="bicubic") for part in coarse]).clamp(-1, 1)
         latents = encode_frames(colours, networks)[0].transpose(0, 1).float().cpu()
         small = avg_pool2d(colours, networks.vae_scale)
         cells = latents.movedim(1, -1).flatten(0, 2)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel, UNetMotionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
 
 Frames: TypeAlias = NDArray[np.uint8]
 """A clip as pictures: (frames, height, width, 3), 0..255."""
@@ -86,14 +82,20 @@ class Upscaler(Protocol):
 class Networks:
     """One pack, loaded. Every size, factor and prediction type below is read from these, never assumed."""
 
-    tokenizer: CLIPTokenizer
-    text_encoder: CLIPTextModel
-    vae: AutoencoderKL
-    unet: UNet2DConditionModel
-    motion_unet: UNetMotionModel
+    tokenizer: Any
+    """CLIPTokenizer"""
+    text_encoder: Any
+    """CLIPTextModel"""
+    vae: Any
+    """AutoencoderKL"""
+    unet: Any
+    """UNet2DConditionModel: for training and its previews."""
+    motion_unet: Any
+    """UNetMotionModel: for clips."""
     scheduler: Any
     """Any diffusers scheduler; only its config is read."""
-    controlnet: ControlNetModel | None = None
+    controlnet: Any = None
+    """ControlNetModel (Tile), or None."""
     upscaler: Upscaler | None = None
     grounding: Grounding | None = None
     segmenter: Segmenter | None = None

@@ -10,6 +10,11 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteS
 from torch import Tensor
 
 SchedulerName = Literal["ddim", "euler", "dpm++"]
+SOLVERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "ddim": (DDIMScheduler, {"clip_sample": False}),
+    "euler": (EulerDiscreteScheduler, {}),
+    "dpm++": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 2, "use_karras_sigmas": True}),
+}
 
 
 class Schedule:
@@ -40,7 +45,8 @@ class Schedule:
 
     def start(self, noise: Tensor) -> Tensor:
         """Unit noise as this schedule's latents of pure noise."""
-        return noise * self._scheduler.init_noise_sigma
+        scaled: Tensor = noise * self._scheduler.init_noise_sigma
+        return scaled
 
     def renoise(self, clean: Tensor, noise: Tensor) -> Tensor:
         """A clean clip noised up to this schedule's first timestep."""
@@ -70,14 +76,9 @@ def schedule(name: SchedulerName, config: Any, steps: int, device: torch.device 
     """
     if steps < 1:
         raise ValueError(f"At least one step is needed, not {steps}.")
-    scheduler: Any
-    if name == "ddim":
-        scheduler = DDIMScheduler.from_config(config, clip_sample=False)
-    elif name == "euler":
-        scheduler = EulerDiscreteScheduler.from_config(config)
-    elif name == "dpm++":
-        scheduler = DPMSolverMultistepScheduler.from_config(config, algorithm_type="dpmsolver++", solver_order=2, use_karras_sigmas=True)
-    else:
-        raise ValueError(f'Unknown scheduler "{name}": choose ddim, euler or dpm++.')
+    if name not in SOLVERS:
+        raise ValueError(f'Unknown scheduler "{name}": choose {", ".join(SOLVERS)}.')
+    solver, options = SOLVERS[name]
+    scheduler = solver.from_config(config, **options)
     scheduler.set_timesteps(steps, device=device)
     return Schedule(scheduler, scheduler.timesteps)

@@ -21,7 +21,10 @@ from vcd_studio.method.views import View
 
 @dataclass(frozen=True)
 class TiledReport:
-    """``seam_score``: gradient across tile borders over gradient beside them, 1 where no seam shows (and where there is one tile)."""
+    """``seam_score``: gradient across tile borders over gradient beside them, 1 where no seam shows (and where there is one tile).
+
+    It is divided by the same figure of the upscaled clip, so that a subject's own edge on a tile's border is not called a seam.
+    """
 
     seam_score: float
     tiles: int
@@ -74,7 +77,8 @@ def tiled(
     frames = to_frames(decode_latents(latents, networks)[:, :, :height, :width])
     rows, columns = tile_borders(views, cell)
     tiles = len({(view.rows.start, view.columns.start) for view in views})
-    return frames, TiledReport(seam_score(frames, rows, columns, cell), tiles, (height, width), control is not None)
+    score = seam_score(frames, rows, columns, cell) / seam_score(to_frames(large[:, :, :height, :width]), rows, columns, cell)
+    return frames, TiledReport(score, tiles, (height, width), control is not None)
 
 
 @torch.inference_mode()
@@ -82,7 +86,7 @@ def upscale(clip: Frames, networks: Networks, scale: int = 2) -> Tensor:
     """(f, 3, scale · h, scale · w), -1..1, by the pack's upscaler (then resized where its own factor differs) or bicubic without one."""
     size = (clip.shape[1] * scale, clip.shape[2] * scale)
     parts = []
-    for frame in to_tensor(clip).split(1):
+    for frame in (picture[None] for picture in to_tensor(clip)):
         if networks.upscaler:
             frame = networks.upscaler.upscale(frame.to(networks.device)).float().cpu()
         if frame.shape[2:] != size:
@@ -115,4 +119,4 @@ def seam_score(frames: Frames, rows: Sequence[int], columns: Sequence[int], cell
             if inside:
                 across += float(steps[line - 1])
                 beside += float(np.mean(inside))
-    return (across + 1e-6) / (beside + 1e-6)
+    return (across + 1e-3) / (beside + 1e-3)

@@ -39,8 +39,8 @@ def follow(detections: Sequence[Sequence[Box]], *, max_gap: int = MAX_GAP, min_s
     done: list[dict[int, NDArray[np.float64]]] = []
     for frame, boxes in enumerate(detections):
         faces = [np.array([*box.centre, max(box.width, box.height)]) for box in boxes]
-        done += [track for track in open_tracks if frame - max(track) > max_gap]
-        open_tracks = [track for track in open_tracks if frame - max(track) <= max_gap]
+        done += [track for track in open_tracks if frame - max(track) - 1 > max_gap]
+        open_tracks = [track for track in open_tracks if frame - max(track) - 1 <= max_gap]
         costs = sorted(
             (cost, i, j)
             for i, track in enumerate(open_tracks)

@@ -1,0 +1,62 @@
+"""The prompt's keys and values, computed once per clip: they are the same at every step, and in every tile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import AttnProcessor2_0
+from torch import Tensor
+
+
+class RememberingProcessor:
+    """diffusers' attention, but the keys and values of a prompt it has seen before (the same tensor) are not computed again."""
+
+    def __init__(self, plain: AttnProcessor2_0) -> None:
+        self._plain = plain
+        self._known: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+
+    def __call__(self, attn: Any, hidden: Tensor, encoder_hidden_states: Tensor | None = None, *rest: Any, **named: Any) -> Tensor:
+        """``hidden`` (b, cells, channels) attends to the prompt (b, length, width)."""
+        text = encoder_hidden_states
+        if text is None or hidden.ndim != 3 or rest or named.get("attention_mask") is not None or not _plain_attention(attn):
+            answer: Tensor = self._plain(attn, hidden, text, *rest, **named)
+            return answer
+        if id(text) not in self._known:
+            keys, values = (_heads(side(text), attn.heads) for side in (attn.to_k, attn.to_v))
+            self._known[id(text)] = (text, keys, values)  # the tensor is kept, so its id stays its own
+        _, keys, values = self._known[id(text)]
+        seen = torch.nn.functional.scaled_dot_product_attention(_heads(attn.to_q(hidden), attn.heads), keys, values)
+        out: Tensor = attn.to_out[1](attn.to_out[0](seen.transpose(1, 2).flatten(2).to(hidden.dtype)))
+        return out
+
+
+def _plain_attention(attn: Any) -> bool:
+    """Nothing but queries, keys, values and a projection out: what every SD 1.5 block has."""
+    norms = (attn.spatial_norm, attn.group_norm, attn.norm_cross or None, attn.norm_q, attn.norm_k)
+    return all(norm is None for norm in norms) and not attn.residual_connection and attn.rescale_output_factor == 1
+
+
+def _heads(x: Tensor, heads: int) -> Tensor:
+    """(b, n, heads · d) to (b, heads, n, d)"""
+    return x.reshape(*x.shape[:2], heads, -1).transpose(1, 2)
+
+
+@contextmanager
+def remembered_prompts(*networks: Any) -> Iterator[None]:
+    """While open, the cross-attention of these networks remembers prompts. Processors that are not diffusers' plain one are left alone."""
+    plain = {network: dict(network.attn_processors) for network in networks if hasattr(network, "attn_processors")}
+    for network, processors in plain.items():
+        network.set_attn_processor(
+            {
+                name: RememberingProcessor(processor) if "attn2" in name and type(processor) is AttnProcessor2_0 else processor
+                for name, processor in processors.items()
+            }
+        )
+    try:
+        yield
+    finally:
+        for network, processors in plain.items():
+            network.set_attn_processor(processors)
