@@ -1,0 +1,122 @@
+"""Real worker processes for the tests, each with a queue of its own; every wait is for the thing itself."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from vcd_studio.jobs.model import Job
+from vcd_studio.jobs.store import Store
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PATIENCE = 120.0
+
+
+class WorkerProcess:
+    """A running worker and what it says."""
+
+    def __init__(self, *command: str) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=REPOSITORY
+        )
+        self.said: list[str] = []
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line.rstrip())
+        self._lines.put(None)
+
+    def wait_for(self, text: str) -> str:
+        """The first new line that holds the text."""
+        while (line := self._lines.get(timeout=PATIENCE)) is not None:
+            self.said.append(line)
+            if text in line:
+                return line
+        raise AssertionError(f"the worker ended without saying {text!r}:\n" + "\n".join(self.said))
+
+    def ends(self) -> int:
+        """Its exit code, once it has ended."""
+        code = self.process.wait(timeout=PATIENCE)
+        self._reader.join(timeout=PATIENCE)
+        while not self._lines.empty():
+            if line := self._lines.get():
+                self.said.append(line)
+        return code
+
+    def kill(self) -> None:
+        """kill -9, and gone when this returns."""
+        self.process.kill()
+        self.process.wait(timeout=PATIENCE)
+
+
+@pytest.fixture(autouse=True)
+def studio_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VCD_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def store(studio_home: Path) -> Iterator[Store]:
+    with Store() as opened:
+        yield opened
+
+
+StartWorker = Callable[..., WorkerProcess]
+Put = Callable[..., Job]
+
+
+@pytest.fixture
+def start_worker(studio_home: Path) -> Iterator[StartWorker]:
+    """Starts a worker with fake stages; ended after the test whatever happened."""
+    started: list[WorkerProcess] = []
+
+    def start(*options: str) -> WorkerProcess:
+        started.append(WorkerProcess(str(Path(__file__).with_name("fake_stage_worker.py")), "--device", "cpu", *options))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        if worker.process.poll() is None:
+            worker.kill()
+
+
+@pytest.fixture
+def put(store: Store, tmp_path: Path) -> Put:
+    """Enqueues a job whose stages act as the script says."""
+
+    def enqueue(**script: list[list[object]]) -> Job:
+        return store.enqueue("generate", tmp_path, "a clip", ["t2v", "face", "save"], {"script": script})
+
+    return enqueue
+
+
+class Gate:
+    """A FIFO that a fake stage waits at."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        os.mkfifo(path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def open(self) -> None:
+        """Let the one that waits go on (blocks until it waits)."""
+        self.path.open("wb").close()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate")
