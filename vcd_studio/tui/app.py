@@ -1,0 +1,224 @@
+"""The app: five screens, one open project, one look at the queue. It does no work itself: workers do, and the store says how far they are."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import events
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from vcd_studio.tui.messages import QueueChanged, Snapshot
+from vcd_studio.tui.terminal import Terminal, look
+from vcd_studio.tui.themes import DEFAULT_THEME, load_themes
+from vcd_studio.tui.watch import Queue, watch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vcd_studio.project.project import Project
+    from vcd_studio.settings import Settings
+    from vcd_studio.tui.screens.base import StudioScreen
+
+
+def _screen(mode: str) -> Callable[[], Screen[Any]]:
+    """Screens are imported when first shown."""
+
+    def make() -> Screen[Any]:
+        from importlib import import_module
+
+        made: Screen[Any] = getattr(import_module(f"vcd_studio.tui.screens.{mode}"), f"{mode.capitalize()}Screen")()
+        return made
+
+    return make
+
+
+class StudioApp(App[int]):
+    """VCD Studio. `project` opens at once; `terminal` is what the terminal can draw; `queue` and `settings` default to the user's own."""
+
+    TITLE = "VCD Studio"
+    ENABLE_COMMAND_PALETTE = True
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        mode: _screen(mode) for mode in ("projects", "identity", "prompts", "queue", "clips")
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "go('projects')", "Projects", show=False, id="app.projects", tooltip="The list of projects"),
+        Binding("2", "go('identity')", "Identity", show=False, id="app.identity", tooltip="Photos, masks and training"),
+        Binding("3", "go('prompts')", "Prompts", show=False, id="app.prompts", tooltip="Write prompts and enqueue clips"),
+        Binding("4", "go('queue')", "Queue", show=False, id="app.queue", tooltip="Jobs, their stages and log"),
+        Binding("5", "go('clips')", "Clips", show=False, id="app.clips", tooltip="Look at what was made"),
+        Binding("question_mark,f1", "help", "Help", id="app.help", tooltip="What the focused thing is and what its keys do"),
+        Binding("ctrl+p", "command_palette", "All actions", id="app.palette", tooltip="Every action of the studio, by name", priority=True),
+        Binding("q,ctrl+q", "leave", "Leave", id="app.leave", tooltip="Leave the studio; the worker works on"),
+    ]
+    CSS = """
+    Screen { background: $background; color: $foreground; }
+    ToastRack { display: none; }
+    CommandPalette { background: $background 60%; }
+    """
+    COMMANDS = {lambda: _commands()}
+
+    def __init__(
+        self, project: Path | None = None, terminal: Terminal | None = None, queue: Queue | None = None, settings: "Settings | None" = None
+    ) -> None:
+        super().__init__()
+        self.terminal = terminal or Terminal("halfcell")
+        self.queue = queue or Queue()
+        self.settings = settings
+        self.snapshot = Snapshot()
+        self.project: Project | None = None
+        self.identity_name = ""
+        self.our_themes: list[str] = []
+        self.theme_problems: list[str] = []
+        self._first = project
+        self._stop = threading.Event()
+        self._watcher = threading.Thread(target=watch, args=(self.queue, self._tell, self._stop), name="queue watch", daemon=True)
+
+    # ── begin and end ──
+
+    def on_mount(self) -> None:
+        """Themes and keys, the first screen, and the watch over the queue."""
+        self._dress()
+        self.switch_mode("projects")
+        self._watcher.start()
+        if self._first is not None:
+            self.open_project(self._first)
+
+    def _dress(self) -> None:
+        from vcd_studio.locations import config_dir, shipped_themes
+
+        themes, self.theme_problems = load_themes(shipped_themes(), config_dir() / "themes")
+        for theme in themes:
+            self.register_theme(theme)
+        self.our_themes = [theme.name for theme in themes]
+        wanted = (self.settings.theme if self.settings else "") or DEFAULT_THEME
+        if wanted not in self.available_themes:
+            self.theme_problems.append(f"There is no theme {wanted!r}; there are {', '.join(sorted(self.available_themes))}.")
+            wanted = DEFAULT_THEME if DEFAULT_THEME in self.available_themes else "textual-dark"
+        self.theme = wanted
+        if self.settings and self.settings.keymap:
+            self.set_keymap(self.settings.keymap)
+
+    def _tell(self, snapshot: Snapshot) -> None:
+        """From the watching thread; nothing is told any more once the app goes."""
+        if self.is_running and not self._stop.is_set():
+            self.post_message(QueueChanged(snapshot))
+
+    def on_queue_changed(self, message: QueueChanged) -> None:
+        """Keep the newest snapshot, and tell the screen that is seen."""
+        self.snapshot = message.snapshot
+        if (screen := self.studio_screen) is not None:
+            screen.tell(message.snapshot)
+
+    @property
+    def studio_screen(self) -> "StudioScreen | None":
+        """The screen of the present mode, be there a modal over it or not."""
+        from vcd_studio.tui.screens.base import StudioScreen
+
+        return next((screen for screen in self.screen_stack if isinstance(screen, StudioScreen)), None)
+
+    def action_leave(self) -> None:
+        """Leave; workers are processes of their own and go on."""
+        screen = self.studio_screen
+        leave = getattr(screen, "may_leave", None)
+        if leave is not None and not leave():
+            return
+        self.exit(0)
+
+    def on_unmount(self) -> None:
+        """Stop looking."""
+        self._stop.set()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Some terminals tell their size in pixels with a resize: then a cell's size may have changed too."""
+        if event.pixel_size is not None and event.size.width and event.size.height:
+            width, height = event.pixel_size.width // event.size.width, event.pixel_size.height // event.size.height
+            if width and height:
+                self.terminal = Terminal(self.terminal.graphics, width, height)
+
+    # ── getting about ──
+
+    def action_go(self, mode: str) -> None:
+        """Show one of the five screens."""
+        if len(self.screen_stack) == 1 and mode != self.current_mode:
+            self.switch_mode(mode)
+
+    def action_help(self) -> None:
+        """Help for the focused thing."""
+        from vcd_studio.tui.help import help_page
+
+        if self.studio_screen is not None and len(self.screen_stack) == 1:
+            self.push_screen(help_page(self.studio_screen))
+
+    def action_theme(self) -> None:
+        """The other theme."""
+        if self.our_themes:
+            at = self.our_themes.index(self.theme) + 1 if self.theme in self.our_themes else 0
+            self.theme = self.our_themes[at % len(self.our_themes)]
+
+    def get_system_commands(self, screen: Screen[Any]) -> "Iterable[SystemCommand]":
+        """None of textual's own: ours are all in `commands`."""
+        return ()
+
+    # ── the open project ──
+
+    def open_project(self, path: Path, then: str = "identity") -> None:
+        """Open the project folder on a thread, then show its screen `then`."""
+        screen = self.studio_screen
+        if screen is None:
+            self.call_after_refresh(self.open_project, path, then)
+            return
+
+        def read() -> "Project":
+            from vcd_studio.project.project import Project, remember_project
+
+            project = Project.open(path)
+            remember_project(project.path)
+            project.identities()
+            return project
+
+        screen.attempt(read, lambda project: self.use_project(project, then), group="open", exclusive=True)
+
+    def use_project(self, project: "Project", then: str = "identity") -> None:
+        """This project is the open one now."""
+        self.project = project
+        self.identity_name = ""
+        if then and then != self.current_mode:
+            self.switch_mode(then)
+        elif (screen := self.studio_screen) is not None:
+            screen.on_screen_resume()
+
+    def complain(self, sentence: str, trace: str = "") -> None:
+        """Show what went wrong, unless the very same complaint is on the screen already."""
+        from vcd_studio.tui.screens.dialogs.dialogs import Complaint
+
+        top = self.screen
+        if not (isinstance(top, Complaint) and top.sentence == sentence):
+            self.push_screen(Complaint(sentence, trace))
+
+
+def _commands() -> Any:
+    from vcd_studio.tui.commands import StudioCommands
+
+    return StudioCommands
+
+
+def open_studio(project: Path | None, graphics: str) -> int:
+    """Ask the terminal, then run the app; the exit code. Raises SettingsError for settings that cannot be read."""
+    from vcd_studio.settings import load_settings
+
+    settings = load_settings()
+    terminal = look(settings.graphics if graphics == "auto" else graphics)
+    if terminal.graphics == "kitty":
+        from vcd_studio.tui.widgets.pictures.encode import ready_kitty
+
+        ready_kitty()
+    queue = Queue()
+    try:
+        app = StudioApp(project, terminal, queue, settings)
+        code = app.run()
+        return app.return_code or 0 if code is None else code
+    finally:
+        queue.close()

@@ -1,0 +1,129 @@
+"""What all screens share: the lines around them, work on threads with its complaints, and pictures kept up to date."""
+
+import traceback
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.worker import get_current_worker
+
+from vcd_studio.tui.messages import FilesChanged, Snapshot
+from vcd_studio.tui.widgets.chrome.lines import KeysLine, StatusLine, TopLine
+from vcd_studio.tui.widgets.pictures.picture import Picture
+from vcd_studio.tui.widgets.pictures.source import Source, Stamp
+
+if TYPE_CHECKING:
+    from vcd_studio.project.project import Project
+    from vcd_studio.tui.app import StudioApp
+
+T = TypeVar("T")
+LOOK_EVERY = 1.0  # seconds between two looks at the files of the pictures shown
+
+
+class StudioScreen(Screen[None]):
+    """One of the five screens. Subclasses give `MODE`, `HELP`, `body()` and take part in `project_changed` and `queue_changed`."""
+
+    MODE: ClassVar[str] = ""
+    HELP: ClassVar[str] = ""
+    DEFAULT_CSS = "StudioScreen > #body { height: 1fr; }"
+
+    @property
+    def studio(self) -> "StudioApp":
+        """The app, by its own type."""
+        app: StudioApp = self.app  # type: ignore[assignment]
+        return app
+
+    @property
+    def project(self) -> "Project | None":
+        """The open project."""
+        return self.studio.project
+
+    def compose(self) -> ComposeResult:
+        yield TopLine(self.MODE)
+        yield from self.body()
+        yield StatusLine()
+        yield KeysLine()
+
+    def body(self) -> ComposeResult:
+        """The screen's own part; its outermost widget has the id `body`."""
+        raise NotImplementedError
+
+    def on_mount(self) -> None:
+        """Begin to look at the files of the pictures shown."""
+        self.set_interval(LOOK_EVERY, self._look_at_files)
+
+    def on_screen_resume(self) -> None:
+        """The screen is seen (again): catch up, and draw the pictures a modal had put away."""
+        for picture in self.query(Picture):
+            picture.refresh()
+        self.query_one(TopLine).say(self.project.name if self.project else "no project open")
+        self.tell(self.studio.snapshot)
+        self.project_changed()
+
+    def on_screen_suspend(self) -> None:
+        """Another screen lies over this one: pictures draw blanks now."""
+        for picture in self.query(Picture):
+            picture.refresh()
+
+    def tell(self, snapshot: Snapshot) -> None:
+        """A new snapshot, for the status line and for the screen."""
+        self.query_one(StatusLine).tell(snapshot)
+        self.queue_changed(snapshot)
+
+    def project_changed(self) -> None:
+        """Read what this screen shows of the project again."""
+
+    def queue_changed(self, snapshot: Snapshot) -> None:
+        """Show the queue as it is now."""
+
+    def say(self, words: str) -> None:
+        """A message on the status line, until the next key."""
+        self.query_one(StatusLine).say(words)
+
+    def on_key(self) -> None:
+        """A key was pressed: the message has been read."""
+        self.query_one(StatusLine).say("")
+
+    def attempt(self, work: Callable[[], T], then: Callable[[T], object] | None = None, *, group: str = "attempt", exclusive: bool = False) -> None:
+        """Do `work` on a thread, then `then` with its result on the UI thread; what it complains of is shown."""
+        self.run_worker(lambda: self._attempt(work, then), thread=True, group=group, exclusive=exclusive, exit_on_error=False)
+
+    def _attempt(self, work: Callable[[], T], then: Callable[[T], object] | None) -> None:
+        worker = get_current_worker()
+        try:
+            result = work()
+        except Exception as error:  # every failure ends as a sentence on the screen, with its traceback one key away
+            sentence, trace = str(error) or type(error).__name__, traceback.format_exc()
+            if not worker.is_cancelled and self.app.is_running:
+                self.app.call_from_thread(self.studio.complain, sentence, trace)
+            return
+        if then is not None and not worker.is_cancelled and self.is_attached and self.app.is_running:
+            self.app.call_from_thread(then, result)
+
+    def _look_at_files(self) -> None:
+        if not self.is_active or self.studio.terminal.graphics == "off":
+            return
+        shown = {id(picture): (picture.source, picture.stamp) for picture in self.query(Picture) if picture.source and picture.ready}
+        if shown:
+            self.run_worker(lambda: self._compare(shown), thread=True, group="look", exclusive=True, exit_on_error=False)
+
+    def _compare(self, shown: dict[int, tuple[Source, Stamp]]) -> None:
+        """On a thread: which of these files are not what was drawn?"""
+        stale = frozenset(key for key, (source, stamp) in shown.items() if source.stamp() != stamp)
+        if stale:
+            self.post_message(FilesChanged(stale))
+
+    def on_files_changed(self, message: FilesChanged) -> None:
+        """Draw rewritten files again."""
+        for picture in self.query(Picture):
+            if id(picture) in message.stale:
+                picture.reload()
+
+    def help_parts(self) -> Iterator[str]:
+        """The help of the focused thing and of what holds it, nearest first."""
+        node = self.focused or self
+        for ancestor in node.ancestors_with_self:
+            words = getattr(ancestor, "HELP", None)
+            if isinstance(words, str) and words:
+                yield words
