@@ -243,7 +243,7 @@ class Identity:
         self._edit(change)
 
     def _edit(self, change: Any) -> None:
-        edit_toml(inside(self.project_path, "identities", self.name, IDENTITY_FILE), change)
+        edit_toml(inside(self.project_path, "identities", self.name, IDENTITY_FILE), IdentityFile, change)
         self._take(read_toml(self.file, IdentityFile))
 
     def runs(self) -> list[Run]:
@@ -323,11 +323,11 @@ def write_identity(folder: Path, name: str, noun: str, consent: bool | None) -> 
 
     document = tomlkit.document()
     document["name"] = name
-    document["noun"] = noun
-    document["noun"].comment("what it is, as one would say it")
-    document["token"] = f"<{name}>"
-    document["token"].comment("what prompts write")
-    if consent is not None:
-        document["consent"] = consent
-        document["consent"].comment("whether this person agreed")
+    for key, value, comment in (
+        ("noun", noun, "what it is, as one would say it"),
+        ("token", f"<{name}>", "what prompts write"),
+        ("consent", consent, "whether this person agreed"),
+    ):
+        if value is not None:
+            document[key] = tomlkit.item(value).comment(comment)
     write_atomic(folder / IDENTITY_FILE, tomlkit.dumps(document).encode("utf-8"))

@@ -301,11 +301,13 @@ def _check_prompts(folder: Path, project: Project | None) -> Iterable[Problem]:
     if project is None:
         return
     try:
-        prompts = project.prompt_list()
         project.identities()
     except ProjectError as error:
-        if error.file != project.prompts_path:
-            yield Problem(error.file or folder, error.line, error.message)
+        yield Problem(error.file or folder, error.line, error.message)
+        return
+    try:
+        path, prompts = project.prompts_path, project.prompt_list()
+    except ProjectError:  # told by _check_links, or above
         return
     for prompt in prompts:
         try:
@@ -313,7 +315,7 @@ def _check_prompts(folder: Path, project: Project | None) -> Iterable[Problem]:
             for one in prompt.expanded(project.wildcard_dir):
                 resolve(one.written, project)
         except InputError as error:
-            yield Problem(project.prompts_path, prompt.line, str(error))
+            yield Problem(path, prompt.line, str(error))
     try:
         project.check_writable()
     except InputError as error:

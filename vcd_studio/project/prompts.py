@@ -236,11 +236,14 @@ class PromptList:
         self._check_unchanged()
         if not self.path.exists():
             write_atomic(self.path, NEW_TOML.encode("utf-8"))
-        edit_toml(self.path, change)
+        edit_toml(self.path, _File, change)
         return self._again()
 
     def _write(self, text: str) -> list[Prompt]:
         self._check_unchanged()
+        problems = _read_lines(self.path, text)[1] if self.path.suffix == ".txt" else []
+        if problems:
+            raise ProjectError(problems[0].message, self.path, problems[0].line)
         write_atomic(self.path, text.encode("utf-8"))
         return self._again()
 
@@ -316,6 +319,9 @@ def _flag_value(flag: str, value: str) -> Any:
 def _made(text: str, overrides: Mapping[str, Any]) -> Prompt:
     if not text.strip():
         raise InputError("the prompt has no text; write what the clip should show before the flags.")
+    for written in (text, *(value for value in overrides.values() if isinstance(value, str))):
+        if plain(written, lines=True) != written.replace("\t", "\u2409"):
+            raise InputError(f"{quoted(written)} has control characters; type it again without them.")
     settings = {key: value for key, value in overrides.items() if key != "name"}
     entry = _Entry(text=text)
     checked = entry.with_overrides(settings)

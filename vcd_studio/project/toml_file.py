@@ -69,10 +69,13 @@ def read_toml(path: Path, model: type[Model]) -> Model:
 def examine_toml(path: Path, model: type[Model]) -> tuple[Model | None, list[Problem]]:
     """``path`` as ``model``, or None and every problem found."""
     try:
-        text = read_text(path)
-        data = parse_toml(path, text)
+        return _examine(path, read_text(path), model)
     except ProjectError as error:
         return None, [Problem(error.file or path, error.line, error.message)]
+
+
+def _examine(path: Path, text: str, model: type[Model]) -> tuple[Model | None, list[Problem]]:
+    data = parse_toml(path, text)
     try:
         return model.model_validate(data), []
     except ValidationError as error:
@@ -193,12 +196,22 @@ def line_of(lines: Mapping[Location, int], location: Location) -> int | None:
     return None
 
 
-def edit_toml(path: Path, change: Callable[[tomlkit.TOMLDocument], None]) -> None:
-    """Let ``change`` edit the document and write it back whole; comments, order and spacing stay as the person left them."""
+def edit_toml(path: Path, model: type[BaseModel], change: Callable[[tomlkit.TOMLDocument], None]) -> None:
+    """Let ``change`` edit the document and write it back whole; comments, order and spacing stay as the person left them.
+
+    What would not read back as ``model`` is never written: ProjectError, and the file is as it was.
+    """
     import tomlkit
 
     text = read_text(path)
     parse_toml(path, text)
     document = tomlkit.parse(text)
     change(document)
-    write_atomic(path, tomlkit.dumps(document).encode("utf-8"))
+    try:
+        written = tomlkit.dumps(document).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ProjectError("this text has half characters that no file can hold; type it again.", path) from error
+    _, problems = _examine(path, written.decode("utf-8"), model)
+    if problems:
+        raise ProjectError(problems[0].message, path, problems[0].line)
+    write_atomic(path, written)

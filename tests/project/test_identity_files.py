@@ -1,0 +1,103 @@
+"""identity.toml, mask states and training runs: edits keep what the person wrote."""
+
+from pathlib import Path
+
+import pytest
+
+from vcd_studio.project.errors import InputError, ProjectError
+from vcd_studio.project.identity import RUN_FILE, TOKENS_FILE, is_human
+from vcd_studio.project.project import Project
+
+WRITTEN = """# Rex, the neighbour's dog
+name = "rex"  # short for Reginald
+noun = "dog"
+token = "<rex>"
+
+[training]   # slower than usual
+steps = 300
+
+[[photo]]  # blurred
+file = "photos/two.png"
+mask = "left-out"
+"""
+
+
+def test_an_edit_keeps_every_comment(project: Project) -> None:
+    rex = project.identity("rex")
+    rex.file.write_text(WRITTEN)
+    rex = project.identity("rex")
+    rex.set_mask_state("one.png", "whole")
+    rex.set_mask_state("two.png", "corrected")
+    rex.set_noun("big dog")
+    rex.set_section("training", tokens=2)
+    text = rex.file.read_text()
+    for comment in ("# Rex, the neighbour's dog", "# short for Reginald", "# slower than usual", "# blurred"):
+        assert comment in text
+    again = project.identity("rex")
+    assert {photo.name: photo.state for photo in again.photos()} == {"one.png": "whole", "two.png": "corrected", "three.png": "automatic"}
+    assert (again.noun, again.training.steps, again.training.tokens) == ("big dog", 300, 2)
+
+
+def test_a_refused_edit_changes_nothing(project: Project) -> None:
+    rex = project.identity("rex")
+    before = rex.file.read_bytes()
+    with pytest.raises(InputError, match='no state of a mask; did you mean "whole"'):
+        rex.set_mask_state("one.png", "hole")
+    with pytest.raises(InputError, match='no photo "on.png"; did you mean "one.png"'):
+        rex.set_mask_state("on.png", "whole")
+    with pytest.raises(InputError, match="steps"):
+        rex.set_section("training", steps=0)
+    assert rex.file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ('file = "photos/../../../etc/passwd"', "photo"),
+        ('file = "/etc/passwd"', "photo"),
+    ],
+)
+def test_a_photo_entry_cannot_lead_out(project: Project, line: str, sentence: str) -> None:
+    rex = project.identity("rex")
+    rex.file.write_text(f'name = "rex"\nnoun = "dog"\ntoken = "<rex>"\n[[photo]]\n{line}\n')
+    with pytest.raises(ProjectError, match=sentence) as caught:
+        project.identity("rex")
+    assert caught.value.line == 5
+
+
+def test_runs_are_numbered_and_only_a_finished_one_is_used(project: Project) -> None:
+    rex = project.identity("rex")
+    assert rex.runs() == [] and rex.latest_run() is None
+    first, second, third = rex.new_run(), rex.new_run(), rex.new_run()
+    assert [path.name for path in (first, second, third)] == ["run-001", "run-002", "run-003"]
+    (second / TOKENS_FILE).write_bytes(b"tokens")
+    (second / RUN_FILE).write_text("steps = 200\n")
+    latest = rex.latest_run()
+    assert latest is not None and latest.name == "run-002" and latest.record() == {"steps": 200}
+    assert [run.finished for run in rex.runs()] == [False, True, False]
+    assert rex.runs()[0].record() == {}
+
+
+def test_run_numbers_sort_as_numbers(project: Project) -> None:
+    rex = project.identity("rex")
+    for name in ("run-1000", "run-999", "run-002"):
+        (rex.trained_dir / name).mkdir(parents=True)
+    assert [run.name for run in rex.runs()] == ["run-002", "run-999", "run-1000"]
+    assert rex.new_run().name == "run-001"
+
+
+@pytest.mark.parametrize("noun", ["man", "Woman", "old women", "person", "boys", "face", "fireman", "policewoman", "children", "my wife"])
+def test_people_are_people(noun: str) -> None:
+    assert is_human(noun)
+
+
+@pytest.mark.parametrize("noun", ["dog", "cat", "stuffed animal", "snowman", "backpack", "mango", "ottoman"])
+def test_things_are_not(noun: str) -> None:
+    assert not is_human(noun)
+
+
+def test_an_identity_under_another_name_is_told(project: Project, tmp_path: Path) -> None:
+    folder = project.path / "identities"
+    (folder / "rex").rename(folder / "max")
+    with pytest.raises(ProjectError, match='"rex" is not that of its folder "max"'):
+        project.identity("max")
