@@ -64,7 +64,7 @@ def frame_paths(folder: Path) -> list[Path]:
 
 def load_frames(folder: Path) -> list[Frame]:
     """The frames (uint8, height x width x 3); InputError if there are none, one is broken or they differ in size."""
-    frames = [np.asarray(open_photo(path), dtype=np.uint8) for path in frame_paths(folder)]
+    frames = [np.asarray(open_photo(path, smallest=1), dtype=np.uint8) for path in frame_paths(folder)]
     if not frames:
         raise InputError(f"There are no frames in {plain(str(folder))}; run the stage again.")
     if len({frame.shape for frame in frames}) > 1:

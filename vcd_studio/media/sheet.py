@@ -129,7 +129,7 @@ def thumbnail(
     kept = cache / f"{hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:32]}.png"
     with contextlib.suppress(OSError, SyntaxError), Image.open(kept, formats=["PNG"]) as image:  # not there or broken: made again
         return image.convert("RGB")
-    picture = open_photo(path)
+    picture = open_photo(path, smallest=1)
     if mask is not None or boxes:
         from vcd_studio.project.photos import read_mask
 

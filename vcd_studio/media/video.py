@@ -100,7 +100,7 @@ def read_video(path: Path, *, most: int = MOST_FRAMES) -> tuple[list[Frame], flo
                 if len(frames) == most:
                     raise InputError(f"The video {plain(str(path))} has more than {most} frames; cut it first.")
                 frames.append(np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8))
-    except (av.FFmpegError, ValueError) as error:
+    except (av.FFmpegError, ValueError, AttributeError) as error:  # a track without a decoder has no size at all
         raise InputError(f"The file {plain(str(path))} cannot be read as a video; give a whole mp4, webm or gif.") from error
     except OSError as error:
         raise InputError(f"The video {plain(str(path))} cannot be read ({reason(error)}); check its permissions.") from error

@@ -34,14 +34,14 @@ def is_photo_name(name: str) -> bool:
     return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
 
 
-def open_photo(path: Path) -> Image.Image:
+def open_photo(path: Path, *, smallest: int = SMALLEST_SIDE) -> Image.Image:
     """The photo as RGB, upright, its first picture if it has several; InputError if it is missing, too large, broken or no picture."""
     from PIL import Image, ImageOps
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about sizes that are checked here
         try:
-            image = _opened(path)
+            image = _opened(path, smallest)
             image.load()
             return _as_rgb(ImageOps.exif_transpose(image))
         except InputError:
@@ -54,7 +54,7 @@ def open_photo(path: Path) -> Image.Image:
             ) from error
 
 
-def _opened(path: Path) -> Image.Image:
+def _opened(path: Path, smallest: int) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -72,8 +72,8 @@ def _opened(path: Path) -> Image.Image:
     width, height = image.size
     if width * height > LARGEST_PIXELS:
         raise InputError(f"The photo {plain(str(path))} has {width} x {height} pixels; scale it below 80 megapixels.")
-    if min(width, height) < SMALLEST_SIDE:
-        raise InputError(f"The photo {plain(str(path))} has only {width} x {height} pixels; use one of at least 16 x 16.")
+    if min(width, height) < smallest:
+        raise InputError(f"The photo {plain(str(path))} has only {width} x {height} pixels; use one of at least {smallest} x {smallest}.")
     return image
 
 
@@ -106,7 +106,7 @@ def read_mask(path: Path) -> npt.NDArray[np.uint8]:
     """A mask as (height, width) uint8, 0 background and 255 subject; InputError if it is not a readable picture."""
     import numpy as np
 
-    grey = np.asarray(open_photo(path).convert("L"))
+    grey = np.asarray(open_photo(path, smallest=1).convert("L"))
     return np.where(grey >= 128, 255, 0).astype(np.uint8)
 
 
