@@ -78,18 +78,25 @@ Put = Callable[..., Job]
 
 
 @pytest.fixture
-def start_worker(studio_home: Path) -> Iterator[StartWorker]:
-    """Starts a worker with fake stages; ended after the test whatever happened."""
+def worker_process(studio_home: Path) -> Iterator[StartWorker]:
+    """Starts Python with some arguments; killed after the test whatever happened."""
     started: list[WorkerProcess] = []
 
-    def start(*options: str) -> WorkerProcess:
-        started.append(WorkerProcess(str(Path(__file__).with_name("fake_stage_worker.py")), "--device", "cpu", *options))
+    def start(*arguments: str) -> WorkerProcess:
+        started.append(WorkerProcess(*arguments))
         return started[-1]
 
     yield start
     for worker in started:
         if worker.process.poll() is None:
             worker.kill()
+
+
+@pytest.fixture
+def start_worker(worker_process: StartWorker) -> StartWorker:
+    """Starts a worker with fake stages."""
+    script = str(Path(__file__).with_name("fake_stage_worker.py"))
+    return lambda *options: worker_process(script, "--device", "cpu", *options)
 
 
 @pytest.fixture
