@@ -57,7 +57,8 @@ def test_a_clip_without_a_face_passes_unchanged_and_says_so(networks: Networks) 
     clip[:] = 128
     result, report = face(with_faces(networks), clip, "dog", condition(networks, "a dog"), SAMPLING)
     assert result is clip
-    assert (report.detections, report.tracks) == (0, ()) and "No face" in report.message
+    assert (report.detections, report.tracks) == (0, ())
+    assert "No face" in report.message
 
 
 def test_no_detector_is_one_sentence(networks: Networks) -> None:
@@ -69,8 +70,11 @@ def test_no_detector_is_one_sentence(networks: Networks) -> None:
 def test_pixels_outside_of_the_crop_are_bit_identical_and_those_inside_are_new(networks: Networks, margin: float) -> None:
     clip = walking()
     result, report = face(with_faces(networks), clip, "dog", condition(networks, "a dog"), SAMPLING, margin=margin)
-    assert len(report.tracks) == 1 and report.detections == 6 and "1 face" in report.message
-    assert result.shape == clip.shape and result.dtype == np.uint8
+    assert len(report.tracks) == 1
+    assert report.detections == 6
+    assert "1 face" in report.message
+    assert result.shape == clip.shape
+    assert result.dtype == np.uint8
     squares = FaceCrop.along(report.tracks[0], margin, (48, 64)).squares
     for before, after, (left, top, side) in zip(clip, result, squares.tolist(), strict=True):
         outside = np.ones(before.shape[:2], bool)
@@ -86,12 +90,15 @@ def test_the_crop_follows_a_face_across_the_frame_and_magnifies_it() -> None:
         red = np.abs(picture - (255, 0, 0)).max(-1) < 60
         assert 0.15 < red.mean() < 0.35  # a quarter of every crop; 1/48 of the clip
         rows, columns = np.nonzero(red)
-        assert abs(rows.mean() - 15.5) < 1 and abs(columns.mean() - 15.5) < 1
+        assert abs(rows.mean() - 15.5) < 1
+        assert abs(columns.mean() - 15.5) < 1
 
 
 def test_the_crop_stays_inside_and_is_never_larger_than_the_picture() -> None:
     squares = crops(frames=8, step=7, margin=3).squares
-    assert (squares[:, :2] >= 0).all() and (squares[:, 0] + squares[:, 2] <= 64).all() and (squares[:, 1] + squares[:, 2] <= 48).all()
+    assert (squares[:, :2] >= 0).all()
+    assert (squares[:, 0] + squares[:, 2] <= 64).all()
+    assert (squares[:, 1] + squares[:, 2] <= 48).all()
     huge = FaceCrop.along(Track(0, np.array([[32.0, 24.0, 40.0]] * 2), 2), 3, (48, 64))
     assert (huge.squares[:, 2] == 48).all()
 
@@ -139,7 +146,8 @@ def test_a_face_that_comes_late_fades_in(networks: Networks) -> None:
     travel = Conditioning(travel.positive.expand(12, -1, -1), travel.negative)
     result, report = face(with_faces(networks), clip, "dog", travel, SAMPLING)
     assert report.tracks[0].frames == range(7, 12)
-    assert np.array_equal(result[:7], clip[:7]) and not np.array_equal(result[7:], clip[7:])
+    assert np.array_equal(result[:7], clip[:7])
+    assert not np.array_equal(result[7:], clip[7:])
     change = np.abs(result.astype(int) - clip).mean((1, 2, 3))
     assert change[7] < 0.6 * change[9:].mean()
 
@@ -161,13 +169,15 @@ def test_steps_count_over_all_faces_and_cancel(networks: Networks) -> None:
     before = clip.copy()
     with pytest.raises(Cancelled):
         face(two, clip, "dog", condition(networks, "a dog"), SAMPLING, on_step=watch)
-    assert steps == [(i, 8) for i in range(1, 7)] and np.array_equal(clip, before)
+    assert steps == [(i, 8) for i in range(1, 7)]
+    assert np.array_equal(clip, before)
 
 
 def test_the_same_seed_gives_the_same_faces_and_the_noise_is_not_that_of_text_to_video(networks: Networks) -> None:
     conditioning, pack = condition(networks, "a dog"), with_faces(tiny_networks())
     runs = [face(pack, walking(), "dog", conditioning, replace(SAMPLING, seed=seed))[0] for seed in (1, 1, 2)]
-    assert np.array_equal(runs[0], runs[1]) and not np.array_equal(runs[0], runs[2])
+    assert np.array_equal(runs[0], runs[1])
+    assert not np.array_equal(runs[0], runs[2])
     draws = [
         torch.randn(4, generator=SAMPLING.generator(stage, part)) for stage, part in (("t2v", 0), ("face", 0), ("face", 1), ("tiled", 0))
     ]

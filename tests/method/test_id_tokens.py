@@ -46,7 +46,9 @@ def test_installing_touches_no_other_row_and_overwrites_its_own(networks: Networ
     again = IdTokens("<rex>", "dog", torch.ones(4, WIDTH))
     assert install(again, networks.tokenizer, networks.text_encoder) == first
     table = networks.text_encoder.get_input_embeddings().weight
-    assert len(table) == len(before) + 4 and torch.equal(table[first], again.embeddings) and torch.equal(table[: len(before)], before)
+    assert len(table) == len(before) + 4
+    assert torch.equal(table[first], again.embeddings)
+    assert torch.equal(table[: len(before)], before)
 
 
 def test_two_identities_in_one_prompt(networks: Networks) -> None:
@@ -62,6 +64,8 @@ def test_two_identities_in_one_prompt(networks: Networks) -> None:
         ("a <rex> dog running", "a <rex> <rex>_1 dog running"),
         ("a <rex> brown Dog running", "a <rex> <rex>_1 brown Dog running"),
         ("<rex>", "<rex> <rex>_1 dog"),
+        ("a <rex> and a dog", "a <rex> <rex>_1 dog and a dog"),
+        ("<rex>'s ball", "<rex> <rex>_1 dog's ball"),
         ("<rex>, in the snow; <rex> dog", "<rex> <rex>_1 dog, in the snow; <rex> <rex>_1 dog"),
         ("a <rex> doggedly walking", "a <rex> <rex>_1 dog doggedly walking"),
         ("a <rexy> dog", "a <rexy> dog"),
@@ -77,7 +81,8 @@ def test_our_file_says_what_it_is_and_is_small(tmp_path: Path) -> None:
     IdTokens("<rex>", "dog", torch.randn(4, 768), {"steps": "200"}).save(path)
     loaded = IdTokens.load(path)
     assert (loaded.token, loaded.noun, loaded.metadata["steps"], loaded.names[-1]) == ("<rex>", "dog", "200", "<rex>_3")
-    assert path.stat().st_size < 16 * 1024 and list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_size < 16 * 1024
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_files_of_other_trainers(tmp_path: Path) -> None:
@@ -89,7 +94,8 @@ def test_files_of_other_trainers(tmp_path: Path) -> None:
     save_file({"<theirs>": rows}, tmp_path / "diffusers.safetensors")
     for name, expected in (("magic.pt", rows), ("dict.pt", rows), ("learned_embeds.bin", rows[:1]), ("diffusers.safetensors", rows)):
         loaded = IdTokens.load(tmp_path / name, "<rex>", "dog")
-        assert torch.equal(loaded.embeddings, expected) and not loaded.embeddings.requires_grad, name
+        assert torch.equal(loaded.embeddings, expected), name
+        assert not loaded.embeddings.requires_grad, name
 
 
 class Bomb:

@@ -40,7 +40,8 @@ def test_the_masked_loss_is_that_of_the_paper_and_blind_outside() -> None:
     assert torch.allclose(loss, torch.stack(by_hand).mean())
     loss.backward()
     outside = (mask == 0).expand_as(predicted)
-    assert (predicted.grad[outside] == 0).all() and (predicted.grad[~outside] != 0).all()
+    assert (predicted.grad[outside] == 0).all()
+    assert (predicted.grad[~outside] != 0).all()
     full = masked_loss(predicted, target, torch.ones(3, 1, 8, 8))
     assert torch.allclose(full, torch.nn.functional.mse_loss(predicted, target))
 
@@ -55,7 +56,8 @@ def test_training_lowers_the_loss_on_a_fixed_batch(prediction_type: str) -> None
     for _ in range(30):
         training.generator.set_state(fixed)
         losses.append(training.step().loss)
-    assert losses[-1] < losses[0] and np.mean(losses[-5:]) < np.mean(losses[:5])
+    assert losses[-1] < losses[0]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
 
 
 def test_only_the_id_rows_change_and_no_network_learns(networks: Networks) -> None:
@@ -68,11 +70,14 @@ def test_only_the_id_rows_change_and_no_network_learns(networks: Networks) -> No
     tokens = training.tokens(photos="abc")
     now = networks.text_encoder.get_input_embeddings().weight
     assert torch.equal(now[: len(table)], table)
-    assert torch.equal(now[training.ids], tokens.embeddings) and not torch.equal(tokens.embeddings, start)
+    assert torch.equal(now[training.ids], tokens.embeddings)
+    assert not torch.equal(tokens.embeddings, start)
     assert (start - start.mean(0)).abs().max() < 1e-2  # the rows started as the noun
     assert all(torch.equal(v, weights[k]) for k, v in networks.unet.state_dict().items())
-    assert report.step == 6 and report.token_norm == pytest.approx(tokens.norm)
-    assert tokens.metadata["steps"] == "6" and tokens.metadata["photos"] == "abc"
+    assert report.step == 6
+    assert report.token_norm == pytest.approx(tokens.norm)
+    assert tokens.metadata["steps"] == "6"
+    assert tokens.metadata["photos"] == "abc"
     assert not any(p.requires_grad for p in networks.text_encoder.parameters())
 
 
@@ -119,7 +124,8 @@ def test_one_photo_is_enough_none_is_not_and_a_mask_may_be_missing(networks: Net
     seen: list[tuple[int, int]] = []
     training = IdTraining(networks, [TrainingPhoto(photo().image)], "dog", "<rex>", OPTIONS)
     training.prepare(lambda done, of: seen.append((done, of)))
-    assert seen[-1] == (6, 6) and np.isfinite(training.step().loss)
+    assert seen[-1] == (6, 6)
+    assert np.isfinite(training.step().loss)
     assert training.preview(steps=2).shape == (32, 32, 3)
 
 
@@ -128,7 +134,8 @@ def test_views_of_a_photo_move_picture_and_mask_together() -> None:
         seen = view(photo((400, 300), (100, 80, 260, 240)), 64, **options)
         picture, mask = np.asarray(seen.picture).astype(int), np.asarray(seen.mask)
         orange = np.abs(picture - (200, 120, 40)).max(-1) < 40
-        assert seen.picture.size == (64, 64) and mask.max() == 255
+        assert seen.picture.size == (64, 64)
+        assert mask.max() == 255
         assert (orange == (mask > 127)).mean() > 0.97, options
 
 
@@ -136,7 +143,8 @@ def test_far_views_are_small_on_grey_and_close_ones_large() -> None:
     shares = {zoom: (np.asarray(view(photo(), 64, zoom=zoom).mask) > 127).mean() for zoom in (0.6, 1.0, 2.5)}
     assert shares[0.6] > 2 * shares[1.0] > 8 * shares[2.5] / 2
     far = np.asarray(view(photo(), 64, zoom=2.5).picture)
-    assert (far[0] == 127).all() and (np.asarray(view(photo(), 64, zoom=2.5).mask)[0] == 0).all()
+    assert (far[0] == 127).all()
+    assert (np.asarray(view(photo(), 64, zoom=2.5).mask)[0] == 0).all()
 
 
 def test_the_square_keeps_the_subject_whole() -> None:
@@ -167,4 +175,5 @@ def test_one_process_may_generate_train_and_generate_again(networks: Networks) -
     assert torch.equal(encode("a <tom>", networks, both), first)
     training.step()
     again = IdTraining(networks, [photo()], "dog", "<rex>", TrainingOptions(tokens=5, batch=1, bank=1))
-    assert len(again.tokens().embeddings) == 5 and np.isfinite(again.step().loss)
+    assert len(again.tokens().embeddings) == 5
+    assert np.isfinite(again.step().loss)

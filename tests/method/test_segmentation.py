@@ -50,7 +50,8 @@ def test_the_best_box_is_taken_and_its_mask_is_tidy() -> None:
 def test_another_box_or_all_of_them() -> None:
     assert segment(IMAGE, "dog", Ground(BOXES), FillBox(), pick=1).mask[:20, :20].all()
     everything = segment(IMAGE, "dog", Ground(BOXES), FillBox(), pick="all")
-    assert everything.chosen == (0, 1) and (everything.mask > 0).sum() == 400 + 625
+    assert everything.chosen == (0, 1)
+    assert (everything.mask > 0).sum() == 400 + 625
 
 
 def test_nothing_found_and_unknown_nouns_say_so() -> None:

@@ -77,7 +77,8 @@ def test_twice_the_size_in_overlapping_tiles(vae_scale: int, scheduler: str) -> 
         networks, clip, condition(networks, "a dog"), replace(SAMPLING, scheduler=scheduler), strength=0.4,
         on_step=lambda step, of, clean: steps.append((step, of)),
     )  # fmt: skip
-    assert result.shape == (3, 2 * networks.size, 2 * networks.size, 3) and result.dtype == np.uint8
+    assert result.shape == (3, 2 * networks.size, 2 * networks.size, 3)
+    assert result.dtype == np.uint8
     assert (report.tiles, report.controlled, report.size) == (9, True, result.shape[1:3])
     assert steps == [(1, 2), (2, 2)]
     assert np.isfinite(report.seam_score)
@@ -86,7 +87,8 @@ def test_twice_the_size_in_overlapping_tiles(vae_scale: int, scheduler: str) -> 
 def test_odd_sizes_come_out_exactly_and_without_a_controlnet(networks: Networks) -> None:
     clip = smooth_clip()[:, :27, :31]
     result, report = tiled(networks, clip, condition(networks, "a dog"), SAMPLING)
-    assert result.shape == (3, 54, 62, 3) and not report.controlled
+    assert result.shape == (3, 54, 62, 3)
+    assert not report.controlled
 
 
 def test_tiles_that_disagree_leave_no_seam_because_they_are_fused_at_every_step() -> None:
@@ -137,7 +139,8 @@ def test_every_tile_sees_its_own_part_of_the_condition() -> None:
     denoise(unet, place, condition(networks, "a dog"), plan, 7.5, views=views, control=Control(control_network, pictures, 4))
     assert len(seen) == len(views) == 6
     for latents, cond in seen:
-        assert latents.shape == (4, 4, 8, 8) and cond.shape == (4, 3, 32, 32)
+        assert latents.shape == (4, 4, 8, 8)
+        assert cond.shape == (4, 3, 32, 32)
         assert torch.equal(latents[:, :3], cond[:, :, ::4, ::4])
 
 
@@ -149,7 +152,8 @@ def test_tile_borders_are_inside_the_picture() -> None:
 def test_long_clips_are_windowed_and_tiled_at_once() -> None:
     networks = tiny_networks(motion_range=4)
     result, report = tiled(networks, smooth_clip(frames=6), condition(networks, "a dog"), replace(SAMPLING, context_overlap=2))
-    assert result.shape[0] == 6 and report.tiles == 9
+    assert result.shape[0] == 6
+    assert report.tiles == 9
 
 
 @pytest.mark.parametrize("vae_scale", [4, 8])
@@ -157,7 +161,8 @@ def test_a_preview_is_the_best_linear_guess_at_the_colours(vae_scale: int) -> No
     networks = replace(tiny_networks(), vae=LinearVAE(vae_scale))
     clip = smooth_clip(size=8 * vae_scale)
     small = LatentPreview(networks).frames(encode_frames(to_tensor(clip), networks))
-    assert small.shape == (3, 8, 8, 3) and small.dtype == np.uint8
+    assert small.shape == (3, 8, 8, 3)
+    assert small.dtype == np.uint8
     truth = clip.reshape(3, 8, vae_scale, 8, vae_scale, 3).mean((2, 4))
     assert np.abs(small - truth).max() <= 1
 

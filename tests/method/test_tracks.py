@@ -17,7 +17,8 @@ def test_a_walking_face_is_one_track_and_its_gaps_are_filled() -> None:
     detections = [[box(10 + 3 * i, 20)] if i not in (4, 5, 9) else [] for i in range(16)]
     (track,) = follow(detections)
     assert (track.frames, track.seen) == (range(16), 13)
-    assert np.allclose(track.path[:, 0], 10 + 3 * np.arange(16), atol=0.01) and np.allclose(track.path[:, 1], 20)
+    assert np.allclose(track.path[:, 0], 10 + 3 * np.arange(16), atol=0.01)
+    assert np.allclose(track.path[:, 1], 20)
 
 
 def test_a_face_missed_at_either_end_is_filled_but_a_late_one_is_not_invented() -> None:
@@ -39,22 +40,26 @@ def test_two_faces_whose_paths_cross_stay_two(hidden: int, swapped: bool) -> Non
     tracks = follow(detections)
     assert len(tracks) == 2
     ends = sorted((track.path[0, 0], track.path[-1, 0]) for track in tracks)
-    assert ends[0][0] < 10 and ends[0][1] > 55  # one went right
-    assert ends[1][0] > 55 and ends[1][1] < 10  # the other left
+    assert ends[0][0] < 10
+    assert ends[0][1] > 55
+    assert ends[1][0] > 55
+    assert ends[1][1] < 10
 
 
 def test_two_faces_side_by_side_do_not_swap_and_a_blink_of_a_detector_is_dropped() -> None:
     detections = [[box(20, 20), box(34, 20)][:: 1 if i % 2 else -1] for i in range(8)]
     detections[3].append(box(60, 60))
     left, right = sorted(follow(detections), key=lambda track: track.path[0, 0])
-    assert np.allclose(left.path[:, 0], 20) and np.allclose(right.path[:, 0], 34)
+    assert np.allclose(left.path[:, 0], 20)
+    assert np.allclose(right.path[:, 0], 34)
 
 
 def test_a_long_absence_makes_two_tracks_and_a_still_picture_one() -> None:
     detections = [[box(20, 20)] if i < 4 or i > 11 else [] for i in range(16)]
-    assert [len(track.path) for track in follow(detections)] == [8, 8] or len(follow(detections)) == 2
+    assert [len(track.path) for track in follow(detections)] == [4, 4]
     assert len(follow([[box(20, 20)]])) == 1
-    assert follow([[], []]) == [] and follow([]) == []
+    assert follow([[], []]) == []
+    assert follow([]) == []
 
 
 def test_smoothing_keeps_a_steady_walk_and_calms_a_shaking_one() -> None:

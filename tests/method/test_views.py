@@ -25,7 +25,8 @@ NOTHING = Conditioning(torch.zeros(1, 2, 3), torch.zeros(1, 2, 3))
 def test_windows_cover_everything_and_weigh_one(length: int, size: int, data: st.DataObject) -> None:
     overlap = data.draw(st.integers(0, size - 1))
     parts = windows(length, size, overlap)
-    assert parts[0].start == 0 and parts[-1].stop == length
+    assert parts[0].start == 0
+    assert parts[-1].stop == length
     assert all(part.stop - part.start == min(size, length) for part in parts)
     assert all(a.stop - b.start >= overlap for a, b in pairwise(parts))
     total = torch.zeros(length)
@@ -84,7 +85,8 @@ def test_a_clip_longer_than_the_motion_range_is_seen_whole_and_in_pieces_it_can_
     plan = sampling.schedule(networks.scheduler.config)
     noise = torch.randn((1, 4, 21, 8, 8), generator=torch.Generator().manual_seed(0))
     clean = denoise(watching, noise, condition(networks, "a dog"), plan, 7.5, views=views)
-    assert clean.isfinite().all() and (clean - noise).abs().amin((0, 1, 3, 4)).shape == (21,)
+    assert clean.isfinite().all()
+    assert (clean - noise).abs().amin((0, 1, 3, 4)).shape == (21,)
     assert seen == [16] * 4  # two windows, two steps
     assert {i for view in views for i in range(view.frames.start, view.frames.stop)} == set(range(21))
 
@@ -129,9 +131,11 @@ def test_a_callback_sees_every_step_and_cancels_between_two(networks: Networks) 
             raise Cancelled
 
     plan = Sampling(steps=5).schedule(networks.scheduler.config)
+    processors = networks.motion_unet.attn_processors
     with pytest.raises(Cancelled):
         denoise(networks.motion_unet, torch.zeros(1, 4, 2, 8, 8), condition(networks, "a dog"), plan, on_step=stop_at_two)
     assert steps == [(1, 5), (2, 5)]
+    assert networks.motion_unet.attn_processors == processors
 
 
 @pytest.mark.parametrize("name", ["ddim", "euler", "dpm++"])
@@ -142,7 +146,8 @@ def test_a_schedule_can_be_walked_twice_and_its_estimate_ends_clean(networks: Ne
     estimates: list[torch.Tensor] = []
     first = denoise(networks.motion_unet, noise, conditioning, plan, on_step=lambda *event: estimates.append(event[2]))
     assert torch.equal(first, denoise(networks.motion_unet, noise, conditioning, plan))
-    assert len(estimates) == 4 and all(e.isfinite().all() for e in estimates)
+    assert len(estimates) == 4
+    assert all(e.isfinite().all() for e in estimates)
     if name != "ddim":  # DDIM's last step keeps the first alpha of the training
         assert torch.allclose(estimates[-1], first, atol=1e-4)
 
@@ -154,3 +159,18 @@ def test_tails(networks: Networks) -> None:
     assert torch.equal(plan.tail(0).renoise(clean, torch.zeros_like(clean)), clean)
     with pytest.raises(ValueError, match="strength"):
         plan.tail(1.2)
+
+
+@pytest.mark.parametrize("name", ["ddim", "euler", "dpm++"])
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_the_shortest_ways_work_too(networks: Networks, name: str, steps: int) -> None:
+    plan = Sampling(steps=steps, scheduler=name).schedule(networks.scheduler.config)
+    clean = torch.randn((1, 4, 2, 8, 8), generator=torch.Generator().manual_seed(0))
+    for strength in (0.0, 0.1, 1.0):
+        tail = plan.tail(strength)
+        out = denoise(networks.motion_unet, tail.renoise(clean, torch.ones_like(clean)), condition(networks, "a dog"), tail)
+        assert out.isfinite().all()
+    with pytest.raises(ValueError, match="step"):
+        Sampling(steps=0).schedule(networks.scheduler.config)
+    with pytest.raises(ValueError, match="ddim, euler, dpm"):
+        Sampling(scheduler="lms").schedule(networks.scheduler.config)

@@ -39,9 +39,9 @@ def denoise(
     Each step: every view is cut, predicted and guided; the predictions are fused by weights that sum to one; the schedule steps.
     """
     schedule = schedule.fresh()
-    b, _, *shape = latents.shape
-    views = views or views_of((shape[0], shape[1], shape[2]), context=shape[0])
-    words = conditioning.batches(guided=guidance > 1, clips=b)
+    clips, _, *shape = latents.shape
+    views = views or views_of(shape, context=shape[0])
+    words = conditioning.batches(guided=guidance > 1, clips=clips)
     with remembered_prompts(unet, control and control.network):
         for step, t in enumerate(schedule.timesteps, 1):
             noisy = schedule.scale(latents, t)

@@ -59,14 +59,14 @@ def face(
     for part, crop in enumerate(crops):
         generator = sampling.generator("face", part)
         latents = encode_frames(crop.cut(clip, networks.size), networks, generator)
-        noise = noise_prior(tuple(latents.shape), sampling.gamma, generator, networks.device, networks.dtype)  # type: ignore[arg-type]
+        noise = noise_prior(latents.shape, sampling.gamma, generator, networks.device, networks.dtype)
         latents = denoise(
             networks.motion_unet,
             schedule.renoise(latents, noise),
             crop.conditioning(conditioning),
             schedule,
             sampling.guidance,
-            views=sampling.views(tuple(latents.shape[2:]), networks.motion_range),  # type: ignore[arg-type]
+            views=sampling.views(latents.shape[2:], networks.motion_range),
             on_step=_counted(on_step, part, len(crops)),
         )
         others = [other for other in crops if other is not crop]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,9 @@ from vcd_studio.method.protocols import MethodError
 
 KEY = "emb_params"
 """The tensor's name in our files: what AUTOMATIC1111 and ComfyUI look for, and diffusers takes."""
+
+ADJECTIVE = r"(?!(?:and|or|with|a|an|the|in|on|at|by|of|to|is|near)\b)[\w-]+"
+"""A word that may stand between an ID token and its noun."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class IdTokens:
         part = path.with_name(path.name + ".part")
         metadata = {**self.metadata, "token": self.token, "noun": self.noun}
         save_file({KEY: self.embeddings.float().cpu().contiguous()}, part, metadata)
-        os.replace(part, path)
+        part.replace(path)
 
     @classmethod
     def load(cls, path: Path, token: str | None = None, noun: str | None = None) -> IdTokens:
@@ -106,7 +108,7 @@ def expand(prompt: str, tokens: Sequence[IdTokens]) -> str:
     """``a <rex> running`` → ``a <rex> <rex>_1 … dog running``: all K tokens, and the noun where the writer left it out."""
     for identity in tokens:
         pattern = re.compile(re.escape(identity.token) + r"(?!_\d)")
-        noun = re.compile(rf"\W{{0,2}}(?:[\w-]+ ){{0,2}}{re.escape(identity.noun)}\b", re.IGNORECASE)
+        noun = re.compile(rf"\s+(?:{ADJECTIVE}\s+){{0,2}}{re.escape(identity.noun)}\b", re.IGNORECASE)
         pieces = pattern.split(prompt)
         prompt = pieces[0]
         for piece in pieces[1:]:

@@ -70,7 +70,7 @@ class IdTraining:
         for network in (networks.text_encoder, networks.unet, networks.vae):
             network.requires_grad_(False).eval()
         rows = self._first_rows()
-        self.ids = torch.tensor(install(IdTokens(token, noun, rows), networks.tokenizer, networks.text_encoder), device=networks.device)
+        self.ids = install(IdTokens(token, noun, rows), networks.tokenizer, networks.text_encoder)
         self.rows = torch.nn.Parameter(rows.to(networks.device))
         self.optimizer = torch.optim.AdamW([self.rows], self.options.learning_rate, weight_decay=self.options.weight_decay)
         schedulers: Any = diffusers.DDPMScheduler
@@ -194,7 +194,7 @@ class IdTraining:
     @contextmanager
     def _rows_in_place(self) -> Iterator[None]:
         def look_up(_: Any, inputs: tuple[Tensor, ...], embedded: Tensor) -> Tensor:
-            for i, row in zip(self.ids.tolist(), self.rows, strict=True):
+            for i, row in zip(self.ids, self.rows, strict=True):
                 embedded = torch.where((inputs[0] == i)[..., None], row.to(embedded), embedded)
             return embedded
 

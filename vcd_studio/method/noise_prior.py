@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 
 def noise_prior(
-    shape: tuple[int, int, int, int, int],
+    shape: Sequence[int],
     gamma: float,
     generator: torch.Generator,
     device: torch.device | str = "cpu",
@@ -22,7 +23,7 @@ def noise_prior(
     """
     if not 0 <= gamma <= 1:
         raise ValueError(f"gamma must lie in 0..1, but is {gamma}.")
-    eta = torch.randn(shape, generator=generator, device=generator.device, dtype=dtype).to(device)
+    eta = torch.randn(tuple(shape), generator=generator, device=generator.device, dtype=dtype).to(device)
     frames = [eta[:, :, 0]]
     for fresh in eta.unbind(2)[1:]:
         frames.append(gamma * frames[-1] + math.sqrt(1 - gamma**2) * fresh)

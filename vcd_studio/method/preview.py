@@ -11,13 +11,14 @@ from vcd_studio.method.protocols import Frames, Networks
 
 
 class LatentPreview:
-    """Fitted once per VAE by least squares on smooth colour pictures: (channels + 1) numbers per colour."""
+    """Fitted once per VAE by least squares on plain, patchy and smooth colours: (channels + 1) numbers per colour."""
 
-    def __init__(self, networks: Networks, pictures: int = 32) -> None:
+    def __init__(self, networks: Networks, pictures: int = 8) -> None:
         generator = torch.Generator("cpu").manual_seed(0)
         side = 16 * networks.vae_scale
-        coarse = [torch.rand((pictures // 2, 3, n, n), generator=generator) * 2 - 1 for n in (1, 4)]  # plain, and soft blobs
-        colours = torch.cat([interpolate(part, size=(side, side), mode="bicubic") for part in coarse]).clamp(-1, 1)
+        kinds = [(1, "nearest"), (3, "nearest"), (5, "nearest"), (9, "nearest"), (4, "bicubic")]
+        grids = [(torch.rand((pictures, 3, n, n), generator=generator) * 2 - 1, how) for n, how in kinds]
+        colours = torch.cat([interpolate(grid, size=(side, side), mode=how) for grid, how in grids]).clamp(-1, 1)
         latents = encode_frames(colours, networks)[0].transpose(0, 1).float().cpu()
         small = avg_pool2d(colours, networks.vae_scale)
         cells = latents.movedim(1, -1).flatten(0, 2)

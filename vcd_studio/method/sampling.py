@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,7 +38,7 @@ class Sampling:
         words = np.random.SeedSequence((abs(self.seed), ("face", "tiled").index(stage), part)).generate_state(2)
         return torch.Generator("cpu").manual_seed(int(words[0]) << 32 | int(words[1]))
 
-    def views(self, shape: tuple[int, int, int], motion_range: int, *, tile: int | None = None, tile_overlap: int = 0) -> list[View]:
+    def views(self, shape: Sequence[int], motion_range: int, *, tile: int | None = None, tile_overlap: int = 0) -> list[View]:
         """Context windows (and tiles) over a latent clip (frames, height, width); one window when the motion module reaches."""
         context = min(self.context_frames or motion_range, motion_range)
         overlap = min(self.context_overlap, context - 1)

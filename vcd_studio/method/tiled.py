@@ -54,16 +54,20 @@ def tiled(
 
     generator = sampling.generator("tiled")
     latents = encode_frames(large, networks, generator)
-    noise = noise_prior(tuple(latents.shape), sampling.gamma, generator, networks.device, networks.dtype)  # type: ignore[arg-type]
+    noise = noise_prior(latents.shape, sampling.gamma, generator, networks.device, networks.dtype)
     schedule = sampling.schedule(networks.scheduler.config, networks.device).tail(strength)
     tile = networks.size // cell
     views = sampling.views(
-        tuple(latents.shape[2:]),  # type: ignore[arg-type]
+        latents.shape[2:],
         networks.motion_range,
         tile=tile,
         tile_overlap=min(round(overlap * tile), tile - 1),
     )
-    control = Control(networks.controlnet, large / 2 + 0.5, cell, control_scale) if networks.controlnet and control_scale else None
+    control = (
+        Control(networks.controlnet, (large / 2 + 0.5).to(networks.device, networks.dtype), cell, control_scale)
+        if networks.controlnet and control_scale
+        else None
+    )
     latents = denoise(
         networks.motion_unet,
         schedule.renoise(latents, noise),

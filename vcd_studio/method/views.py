@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -47,9 +48,7 @@ def window_weights(parts: list[slice], length: int) -> list[Tensor]:
     return [(bump / total[part]).float() for part, bump in zip(parts, bumps, strict=True)]
 
 
-def views_of(
-    shape: tuple[int, int, int], *, context: int, context_overlap: int = 0, tile: int | None = None, tile_overlap: int = 0
-) -> list[View]:
+def views_of(shape: Sequence[int], *, context: int, context_overlap: int = 0, tile: int | None = None, tile_overlap: int = 0) -> list[View]:
     """The views of a latent clip (frames, height, width): windows of ``context`` frames × tiles of ``tile`` cells (None: no tiles)."""
     sizes = (context, tile or shape[1], tile or shape[2])
     overlaps = (context_overlap, *((tile_overlap, tile_overlap) if tile else (0, 0)))
