@@ -39,7 +39,8 @@ def test_a_stage_that_runs_again_takes_the_place_of_the_old_and_of_a_killed_one(
     (tmp_path / "frames.part" / "0099.png").touch()
     save_frames(folder, noise(3))
     save_frames(folder, noise(2, seed=1))
-    assert np.array_equal(load_frames(folder), noise(2, seed=1)) and [path.name for path in tmp_path.iterdir()] == ["frames"]
+    assert np.array_equal(load_frames(folder), noise(2, seed=1))
+    assert [path.name for path in tmp_path.iterdir()] == ["frames"]
 
 
 def test_frames_that_break_off_never_look_finished(tmp_path: Path) -> None:
@@ -79,8 +80,10 @@ def test_an_overlay_keeps_the_subject_and_darkens_the_rest() -> None:
     mask = np.zeros((64, 64), dtype=np.uint8)
     mask[20:44, 20:44] = 255
     shown = np.asarray(overlay(image, mask, [Box(2, 2, 60, 60)], (255, 0, 0)))
-    assert tuple(shown[32, 32]) == (200, 200, 200) and shown[10, 10].max() < 120
-    assert tuple(shown[19, 30]) == (255, 0, 0) and tuple(shown[2, 30]) == (255, 0, 0)
+    assert tuple(shown[32, 32]) == (200, 200, 200)
+    assert shown[10, 10].max() < 120
+    assert tuple(shown[19, 30]) == (255, 0, 0)
+    assert tuple(shown[2, 30]) == (255, 0, 0)
     overlay(image, mask[:32, :32], [Box(60, 60, 2, 2), Box(-50, -50, 500, 500)])
 
 
@@ -89,7 +92,8 @@ def test_a_thumbnail_is_kept_and_a_file_rewritten_in_place_is_seen(tmp_path: Pat
     Image.new("RGB", (100, 50), "red").save(picture)
     Image.new("L", (100, 50), 255).save(mask)
     assert thumbnail(picture, 40, cache).size == (40, 20)
-    assert thumbnail(picture, (40, 40), cache).getpixel((5, 5)) == (255, 0, 0) and len(list(cache.iterdir())) == 1
+    assert thumbnail(picture, (40, 40), cache).getpixel((5, 5)) == (255, 0, 0)
+    assert len(list(cache.iterdir())) == 1
     thumbnail(picture, 40, cache, mask=mask, boxes=[Box(1, 1, 9, 9)])
     assert len(list(cache.iterdir())) == 2
     Image.new("RGB", (100, 50), "blue").save(picture)

@@ -42,7 +42,9 @@ def test_an_mp4_comes_back_as_it_was(tmp_path: Path) -> None:
     frames = film()
     write_video(tmp_path / "clip.mp4", iter(frames), 8, RECIPE)
     again, fps = read_video(tmp_path / "clip.mp4")
-    assert fps == 8 and len(again) == 6 and again[0].shape == (48, 64, 3)
+    assert fps == 8
+    assert len(again) == 6
+    assert again[0].shape == (48, 64, 3)
     error = np.abs(np.asarray(again, dtype=int) - np.asarray(frames, dtype=int))
     assert error.mean() < 3, f"mean error {error.mean():.2f}"
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
@@ -63,15 +65,19 @@ def test_colours_keep_their_hue(tmp_path: Path) -> None:
 
 
 def test_the_same_frames_give_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("a.mp4", "b.mp4"):
-        write_video(tmp_path / name, film(), 8, RECIPE)
-    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    """Many times over: x264's macroblock tree made one file in a hundred differ."""
+    seen = set()
+    for _ in range(60):
+        write_video(tmp_path / "clip.mp4", film(), 8, RECIPE)
+        seen.add((tmp_path / "clip.mp4").read_bytes())
+    assert len(seen) == 1
 
 
 def test_odd_sides_are_filled_up(tmp_path: Path) -> None:
     write_video(tmp_path / "clip.mp4", film(width=63, height=47), 12.5)
     frames, fps = read_video(tmp_path / "clip.mp4")
-    assert frames[0].shape == (48, 64, 3) and fps == 12.5
+    assert frames[0].shape == (48, 64, 3)
+    assert fps == 12.5
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "gif", "webp", "png"])
@@ -87,7 +93,8 @@ def test_every_output_says_how_it_was_made_and_that_it_was_generated(tmp_path: P
     assert "Negative prompt: blurry\nSteps: 25, Sampler: ddim, CFG scale: 7.5, Seed: 7, Size: 64x48, Model: pocket" in found["parameters"]
     assert provenance.SOURCE_TYPE.encode() in path.read_bytes()
     if suffix != "gif":
-        assert json.loads(found["recipe"])["seed"] == 7 and json.loads(found["recipe"])["prompt"] == RECIPE["prompt"]
+        assert json.loads(found["recipe"])["seed"] == 7
+        assert json.loads(found["recipe"])["prompt"] == RECIPE["prompt"]
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp"])
@@ -126,7 +133,8 @@ def test_a_film_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
         write_video(tmp_path / "clip.mp4", [*film(), film(width=32)[0]], 8)
     with pytest.raises(ValueError, match="at least one frame"):
         write_video(tmp_path / "clip.mp4", [], 8)
-    assert (tmp_path / "clip.mp4").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+    assert (tmp_path / "clip.mp4").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
     with pytest.raises(InputError, match="cannot be written"):
         write_video(tmp_path / "nowhere" / "clip.mp4", film(), 8)
 

@@ -43,7 +43,7 @@ def test_a_refused_edit_changes_nothing(project: Project) -> None:
     before = rex.file.read_bytes()
     with pytest.raises(InputError, match='no state of a mask; did you mean "whole"'):
         rex.set_mask_state("one.png", "hole")
-    with pytest.raises(InputError, match='no photo "on.png"; did you mean "one.png"'):
+    with pytest.raises(InputError, match=r'no photo "on\.png"; did you mean "one\.png"'):
         rex.set_mask_state("on.png", "whole")
     with pytest.raises(InputError, match="steps"):
         rex.set_section("training", steps=0)
@@ -67,13 +67,16 @@ def test_a_photo_entry_cannot_lead_out(project: Project, line: str, sentence: st
 
 def test_runs_are_numbered_and_only_a_finished_one_is_used(project: Project) -> None:
     rex = project.identity("rex")
-    assert rex.runs() == [] and rex.latest_run() is None
+    assert rex.runs() == []
+    assert rex.latest_run() is None
     first, second, third = rex.new_run(), rex.new_run(), rex.new_run()
     assert [path.name for path in (first, second, third)] == ["run-001", "run-002", "run-003"]
     (second / TOKENS_FILE).write_bytes(b"tokens")
     (second / RUN_FILE).write_text("steps = 200\n")
     latest = rex.latest_run()
-    assert latest is not None and latest.name == "run-002" and latest.record() == {"steps": 200}
+    assert latest is not None
+    assert latest.name == "run-002"
+    assert latest.record() == {"steps": 200}
     assert [run.finished for run in rex.runs()] == [False, True, False]
     assert rex.runs()[0].record() == {}
 

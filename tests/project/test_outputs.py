@@ -25,9 +25,14 @@ def test_a_sidecar_takes_what_a_worker_has(project: Project) -> None:
     }
     write_sidecar(folder, recipe)
     (clip,) = project.clips()
-    assert clip.id == folder.name and clip.problem is None
-    assert clip.sidecar["prompt"] == 'a "<rex>" dog \x1b ?' and clip.sidecar["seed"] == 7 and clip.sidecar["metrics"] == {"seam": 1.0}
-    assert clip.sidecar["settings"]["seeds"] == [1] and clip.sidecar["video"] == "clip.mp4" and clip.sidecar["seeds"] == [1, 2]
+    assert clip.id == folder.name
+    assert clip.problem is None
+    assert clip.sidecar["prompt"] == 'a "<rex>" dog \x1b ?'
+    assert clip.sidecar["seed"] == 7
+    assert clip.sidecar["metrics"] == {"seam": 1.0}
+    assert clip.sidecar["settings"]["seeds"] == [1]
+    assert clip.sidecar["video"] == "clip.mp4"
+    assert clip.sidecar["seeds"] == [1, 2]
     assert clip.sidecar["finished"].utcoffset() == datetime.timedelta(0)
 
 
@@ -39,7 +44,9 @@ def test_newest_first_and_a_broken_one_is_listed_with_its_problem(project: Proje
     unfinished = project.new_clip("unfinished")
     clips = project.clips()
     assert [clip.id for clip in clips] == ["broken-001", "clip-1-001", "clip-0-001", "clip-2-001"]
-    assert clips[0].problem is not None and "cannot be read" in clips[0].problem and unfinished.is_dir()
+    assert clips[0].problem is not None
+    assert "cannot be read" in clips[0].problem
+    assert unfinished.is_dir()
     assert project.clip("clip-0-001").id == "clip-0-001"
     with pytest.raises(InputError, match='did you mean "clip-0-001"'):
         project.clip("clip-0-01")
@@ -55,7 +62,8 @@ def test_stages_in_the_order_they_ran(project: Project) -> None:
     write_sidecar(folder, {})
     stages = project.clips()[0].stages()
     assert list(stages) == ["t2v", "face", "tiled"]
-    assert [path.name for path in stages["t2v"].frames] == ["0000.png", "0001.png"] and stages["face"].frames == []
+    assert [path.name for path in stages["t2v"].frames] == ["0000.png", "0001.png"]
+    assert stages["face"].frames == []
 
 
 def test_a_clip_that_links_out_is_refused(project: Project, tmp_path: Path) -> None:
@@ -75,7 +83,8 @@ def test_rating_stands_beside_the_recipe(project: Project) -> None:
     (clip,) = project.clips()
     assert clip.rating is None
     clip.rate(4)
-    assert clip.rating == 4 and (folder / "clip.toml").read_bytes() == recipe
+    assert clip.rating == 4
+    assert (folder / "clip.toml").read_bytes() == recipe
     with pytest.raises(InputError, match="give 1 to 5"):
         clip.rate(6)
     clip.rate(None)

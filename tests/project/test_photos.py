@@ -11,6 +11,12 @@ from PIL import Image
 
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.photos import open_photo, read_mask, write_mask
+from vcd_studio.project.text import plain
+
+
+def one_line(error: Exception) -> None:
+    """An error is one line without control characters."""
+    assert plain(str(error)) == str(error)
 
 
 def saved(path: Path, image: Image.Image, **options: object) -> Path:
@@ -57,7 +63,9 @@ def test_a_photo_is_turned_upright(tmp_path: Path) -> None:
     image = Image.new("RGB", (40, 20), "black")
     image.paste((255, 255, 255), (0, 0, 20, 20))
     upright = open_photo(saved(tmp_path / "a.png", image, exif=exif))
-    assert upright.size == (20, 40) and upright.getpixel((10, 5)) == (255, 255, 255) and upright.getpixel((10, 35)) == (0, 0, 0)
+    assert upright.size == (20, 40)
+    assert upright.getpixel((10, 5)) == (255, 255, 255)
+    assert upright.getpixel((10, 35)) == (0, 0, 0)
 
 
 def test_an_animation_gives_its_first_picture(tmp_path: Path) -> None:
@@ -115,7 +123,7 @@ def test_damaged_pictures_open_or_are_refused(tmp_path: Path, kind: str, damage:
     try:
         assert open_photo(path).mode == "RGB"
     except InputError as error:
-        assert str(path) in str(error)
+        one_line(error)
 
 
 def test_masks_go_there_and_back(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """A project folder: made, opened, added to, checked; nothing half done and nothing overwritten."""
 
-import os
 import threading
 from pathlib import Path
 
@@ -14,6 +13,11 @@ from vcd_studio.project.project import Project, recent_projects, remember_projec
 from vcd_studio.project.text import plain
 
 
+def one_line(error: Exception) -> None:
+    """An error is one line without control characters."""
+    assert plain(str(error)) == str(error)
+
+
 def files_of(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
@@ -22,7 +26,10 @@ def test_a_new_project_is_whole_and_opens_by_folder_or_file(tmp_path: Path) -> N
     made = Project.create(tmp_path / "my film", pack="pocket")
     assert (made.name, made.pack, made.defaults.gamma) == ("my film", "pocket", 0.15)
     assert Project.open(made.path / "project.toml").path == made.path
-    assert made.check() == [] and made.identities() == [] and made.clips() == [] and len(made.prompt_list()) == 0
+    assert made.check() == []
+    assert made.identities() == []
+    assert made.clips() == []
+    assert len(made.prompt_list()) == 0
 
 
 def test_a_project_is_never_made_over_something(tmp_path: Path) -> None:
@@ -81,7 +88,8 @@ def test_a_bad_identity_is_one_sentence_and_nothing_is_left(
     before = files_of(project.path)
     with pytest.raises(InputError, match=sentence) as caught:
         project.add_identity(name, noun, photos)
-    assert "\x1b" not in str(caught.value) and "\n" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert files_of(project.path) == before
 
 
@@ -128,7 +136,8 @@ def test_new_clips_never_meet(project: Project) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(set(made)) == 40 and all(path.parent == project.path / "outputs" and path.is_dir() for path in made)
+    assert len(set(made)) == 40
+    assert all(path.parent == project.path / "outputs" and path.is_dir() for path in made)
     assert made[0].name.startswith("a-rex-dog-running")
 
 
@@ -136,7 +145,8 @@ def test_new_clips_never_meet(project: Project) -> None:
 @given(st.text(max_size=120))
 def test_any_text_names_a_clip_inside_outputs(project: Project, stem: str) -> None:
     folder = project.new_clip(stem)
-    assert folder.parent == project.path / "outputs" and list(folder.iterdir()) == []
+    assert folder.parent == project.path / "outputs"
+    assert list(folder.iterdir()) == []
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -145,9 +155,10 @@ def test_any_name_and_noun_is_taken_or_refused_in_one_line(project: Project, pho
     try:
         added = project.add_identity(name, noun, photos[:1])
     except InputError as error:
-        assert plain(str(error)) == str(error)
+        one_line(error)
     else:
-        assert added.folder.parent == project.path / "identities" and added.token == f"<{name}>"
+        assert added.folder.parent == project.path / "identities"
+        assert added.token == f"<{name}>"
     assert project.path.parent.resolve() == (project.path / "identities").resolve().parent.parent
     assert all(entry.is_dir() and not entry.name.startswith(".") for entry in (project.path / "identities").iterdir())
 
@@ -157,7 +168,7 @@ def test_outputs_that_cannot_be_written(project: Project) -> None:
     (project.path / "outputs").rmdir()
     (project.path / "outputs").write_text("a file in the way")
     for act in (project.check_writable, lambda: project.new_clip("dog")):
-        with pytest.raises(InputError, match="outputs.* cannot be (written|made).*make"):
+        with pytest.raises(InputError, match=r"outputs.* cannot be (written|made).*make"):
             act()
     assert any("outputs" in str(problem) for problem in project.check())
 
@@ -221,7 +232,9 @@ def test_check_finds_every_problem_with_its_place(project: Project) -> None:
 def test_check_finds_unknown_identities_in_prompts(project: Project) -> None:
     (project.path / "prompts.toml").write_text('# mine\n\n[[prompt]]\ntext = "a <rx> dog in {snow|rain}"\n')
     (problem,) = project.check()
-    assert problem.line == 3 and "<rx>" in problem.message and "<rex>" in problem.message
+    assert problem.line == 3
+    assert "<rx>" in problem.message
+    assert "<rex>" in problem.message
 
 
 def test_two_identities_cannot_share_a_token(project: Project, photos: list[Path]) -> None:
@@ -241,4 +254,4 @@ def test_recent_projects_newest_first_and_only_those_still_there(project: Projec
     (gone.path / "project.toml").unlink()
     assert recent_projects() == [project.path, other.path]
     assert locations.recent_projects_path().parent == locations.state_dir()
-    assert not [name for name in os.listdir(locations.state_dir()) if name.endswith(".part")]
+    assert [path.name for path in locations.state_dir().iterdir()] == ["recent-projects.txt"]

@@ -12,6 +12,12 @@ from vcd_studio.project.project import Project
 from vcd_studio.project.prompts import Prompt, PromptList, expand, names_in, read_travel, resolve
 from vcd_studio.project.text import plain
 
+
+def one_line(error: Exception) -> None:
+    """An error is one line without control characters."""
+    assert plain(str(error)) == str(error)
+
+
 LIST = """# My prompts, best first
 [[prompt]]
 text = "a <rex> dog in the {snow|rain}"   # the favourite
@@ -86,7 +92,7 @@ def test_wildcards_come_from_the_projects_folder_alone(tmp_path: Path) -> None:
         try:
             assert "secret" not in str(expand(hostile + " {a|b}", folder)).replace(hostile, "")
         except InputError as error:
-            assert "root:" not in str(error)
+            one_line(error)
     (folder / "out.txt").symlink_to(tmp_path / "secret.txt")
     with pytest.raises(ProjectError, match="leads out"):
         expand("__out__", folder)
@@ -104,9 +110,11 @@ def test_any_template_expands_or_is_refused_in_one_line(template: str) -> None:
     try:
         texts = expand(template, limit=50)
     except InputError as error:
-        assert plain(str(error)) == str(error)
+        one_line(error)
     else:
-        assert 1 <= len(texts) <= 50 and len(set(texts)) == len(texts) and all(text.strip() for text in texts)
+        assert 1 <= len(texts) <= 50
+        assert len(set(texts)) == len(texts)
+        assert all(text.strip() for text in texts)
         assert expand(template, limit=50) == texts
 
 
@@ -119,7 +127,8 @@ def test_choices_multiply(choices: list[list[str]]) -> None:
     count = 1
     for choice in choices:
         count *= len(choice)
-    assert len(texts) == count and all(len(text.split(" ")) == len(choices) for text in texts)
+    assert len(texts) == count
+    assert all(len(text.split(" ")) == len(choices) for text in texts)
 
 
 @settings(max_examples=80, deadline=None)
@@ -142,7 +151,7 @@ def test_resolving_names(project: Project, photos: list[Path]) -> None:
         resolve("a <rx> dog", project)
     project.add_identity("tom", "cat", photos)
     assert [identity.name for identity in resolve("<tom> and <rex>", project)[1]] == ["tom", "rex"]
-    with pytest.raises(InputError, match="exactly one identity.*has 2"):
+    with pytest.raises(InputError, match=r"exactly one identity.*has 2"):
         resolve("V* dog", project)
 
 
@@ -154,7 +163,8 @@ def test_names_in_an_empty_project(tmp_path: Path) -> None:
 def test_a_list_is_read_with_lines_travels_and_overrides(toml_list: Path) -> None:
     first, second = PromptList.load(toml_list)
     assert (first.text, first.overrides, first.line) == ("a <rex> dog in the {snow|rain}", {"seeds": (7, 8)}, 2)
-    assert second.travel == {0: "a <rex> dog sleeping", 8: "a <rex> dog {jumping|running}"} and second.text is None
+    assert second.travel == {0: "a <rex> dog sleeping", 8: "a <rex> dog {jumping|running}"}
+    assert second.text is None
     assert (second.name, second.line) == ("wake up", 7)
     assert [one.travel for one in second.expanded()] == [
         {0: "a <rex> dog sleeping", 8: "a <rex> dog jumping"},
@@ -175,7 +185,7 @@ def test_edits_keep_comments(toml_list: Path) -> None:
     assert [prompt.overrides for prompt in again] == [{"seeds": (7, 8), "guidance": 5.0}, {}, {"steps": 30}]
     assert again[1].name == "wake up"
     prompts.remove(0)
-    assert [prompt.written for prompt in PromptList.load(toml_list)][0] == "0: a <rex> dog 4: a <rex> cat"
+    assert next(prompt.written for prompt in PromptList.load(toml_list)) == "0: a <rex> dog 4: a <rex> cat"
 
 
 def test_an_edit_over_someone_elses_is_refused(toml_list: Path) -> None:
@@ -212,7 +222,7 @@ def test_a_plain_list_with_flags(tmp_path: Path) -> None:
     path.write_text(
         '# mine\na <rex> dog --n blurry, bad --s 30 --g 6 --d 7,8 --w 512 --h 768 --l 24 --f "the dog"\n\n0: asleep 8: awake --d 3\nplain\n'
     )
-    first, second, third = prompts = PromptList.load(path)
+    first, second, _third = prompts = PromptList.load(path)
     assert first == Prompt(
         "a <rex> dog",
         None,
@@ -223,7 +233,8 @@ def test_a_plain_list_with_flags(tmp_path: Path) -> None:
     assert (second.travel, second.overrides, second.line) == ({0: "asleep", 8: "awake"}, {"seeds": (3,)}, 4)
     prompts.append("a <rex> cat", seeds=[4], negative="dull")
     prompts.replace(2, "plainer")
-    assert path.read_text().splitlines()[0] == "# mine" and path.read_text().endswith("plainer\na <rex> cat --d 4 --n dull\n")
+    assert path.read_text().splitlines()[0] == "# mine"
+    assert path.read_text().endswith("plainer\na <rex> cat --d 4 --n dull\n")
     prompts.remove(0)
     assert path.read_text() == "# mine\n\n0: asleep 8: awake --d 3\nplainer\na <rex> cat --d 4 --n dull\n"
 
@@ -260,15 +271,18 @@ def test_what_is_appended_is_read_back_or_refused(tmp_path: Path, text: str, ove
     try:
         made = prompts.append(text, **overrides)
     except InputError as error:
-        assert plain(str(error)) == str(error)
+        one_line(error)
         assert len(PromptList.load(path)) == 0
     else:
         (again,) = PromptList.load(path)
-        assert again == made and made.written.strip() == text.strip()
+        assert again == made
+        assert made.written.strip() == text.strip()
 
 
 def test_travels() -> None:
     assert read_travel("0: a 8: b c") == {0: "a", 8: "b c"}
-    assert read_travel("a dog at 10: 30") is None and read_travel("3: a 5: b") is None and read_travel("0:a") is None
+    assert read_travel("a dog at 10: 30") is None
+    assert read_travel("3: a 5: b") is None
+    assert read_travel("0:a") is None
     with pytest.raises(InputError, match="begin at 0 and rise"):
         read_travel("0: a 8: b 4: c")

@@ -54,14 +54,18 @@ def test_all_of_it_lies_under_vcd_home(own_home: Path, monkeypatch: pytest.Monke
 @given(st.text())
 def test_plain_text_holds_no_control(text: str) -> None:
     shown = plain(text)
-    assert plain(shown) == shown and not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in shown)
+    assert plain(shown) == shown
+    assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in shown)
 
 
 def test_escapes_are_shown() -> None:
     assert plain("a\x1b]52;c;x\x07\u202eb\n") == "a\u241b]52;c;x\u2407\\u202eb\u240a"
-    assert plain("a\nb", lines=True) == "a\nb" and plain("naïve 犬") == "naïve 犬"
+    assert plain("a\nb", lines=True) == "a\nb"
+    assert plain("naïve 犬") == "naïve 犬"
 
 
 @given(st.text())
 def test_a_slug_is_a_plain_file_name(text: str) -> None:
-    assert slug(text).replace("-", "").isalnum() and slug(text).isascii() and len(slug(text)) <= 48
+    assert slug(text).replace("-", "").isalnum()
+    assert slug(text).isascii()
+    assert len(slug(text)) <= 48

@@ -37,17 +37,17 @@ def save_frames(folder: Path, frames: Iterable[Frame]) -> list[Path]:
             if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
                 raise ValueError(f"a frame is uint8 (height, width, 3), not {frame.dtype} {frame.shape}")
             names.append(f"{index:04d}.png")
-            with open(part / names[-1], "xb") as file:
+            with (part / names[-1]).open("xb") as file:
                 Image.fromarray(frame).save(file, "PNG", compress_level=3)
                 file.flush()
                 os.fsync(file.fileno())
         if folder.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
-            os.rename(folder, old / folder.name)
-            os.rename(part, folder)
+            folder.rename(old / folder.name)
+            part.rename(folder)
             shutil.rmtree(old)
         else:
-            os.rename(part, folder)
+            part.rename(folder)
     except OSError as error:
         raise InputError(
             f"The frames {plain(str(folder))} cannot be written ({reason(error)}); make the folder writable or free some space."

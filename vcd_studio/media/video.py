@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Frame = npt.NDArray[np.uint8]
-QUALITY = "12"  # x264's CRF: no visible loss
+# CRF 12: no visible loss. Without mbtree=0 about one file in a hundred differed though its frames did not (x264's vector code there).
+ENCODER = {"crf": "12", "preset": "medium", "x264-params": "mbtree=0"}
 MOST_FRAMES = 4096
 LARGEST_SIDE = 8192
 
@@ -49,7 +50,7 @@ def _encode(path: Path, frames: Iterator[Frame], fps: float, tags: Mapping[str, 
     with av.open(str(path), "w", format="mp4", options={"movflags": "use_metadata_tags+faststart"}) as container:
         for key, value in tags.items():
             container.metadata[key] = value
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000), options={"crf": QUALITY, "preset": "medium"})
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000), options=ENCODER)
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         context = stream.codec_context
         context.thread_count = 1
@@ -177,7 +178,7 @@ def _beside(path: Path, suffix: str) -> Iterator[Path]:
         try:
             yield part
             part.chmod(path.parent.stat().st_mode & 0o666)
-            os.replace(part, path)
+            part.replace(path)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:

@@ -44,13 +44,13 @@ def write_atomic(path: Path, data: bytes) -> None:
     part = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.part")
     try:
         try:
-            with open(part, "xb") as file:
+            with part.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             if path.exists():
                 part.chmod(path.stat().st_mode & 0o777)
-            os.replace(part, path)
+            part.replace(path)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:

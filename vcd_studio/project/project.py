@@ -165,7 +165,7 @@ class Project:
                 (staging / "photos").mkdir()
                 _copy_photos(sources, staging / "photos")
                 write_identity(staging, name, noun, consent)
-                os.rename(staging, root / name)  # fails if a folder with files came up meanwhile
+                staging.rename(root / name)  # fails if a folder with files came up meanwhile
             except BaseException:
                 with contextlib.suppress(FileNotFoundError):
                     shutil.rmtree(staging)

@@ -126,7 +126,7 @@ def _travel_keys(value: Any) -> Any:
         if not re.fullmatch(r"\d{1,5}", str(key)):
             raise ValueError(f"a travel's keys are frame numbers, not {quoted(key)}; write {{ 0 = '…', 8 = '…' }}")
         if not isinstance(text, str):
-            raise ValueError(f"the text of frame {key} must be in quotes")  # noqa: TRY004  (pydantic takes ValueError)
+            raise ValueError(f"the text of frame {key} must be in quotes")
         frames.append(int(key))
     order = sorted(frames)
     if not order:
