@@ -101,7 +101,7 @@ def test_many_processes_may_open_a_new_queue_at_once(tmp_path: Path) -> None:
     def open_it() -> None:
         try:
             Store(tmp_path / "queue.sqlite3").close()
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             errors.append(error)
 
     threads = [threading.Thread(target=open_it) for _ in range(8)]

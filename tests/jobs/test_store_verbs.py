@@ -56,7 +56,8 @@ def test_claims_follow_priority_then_order_then_device(store: Store) -> None:
     put(store, "urgent", priority=5)
     claimed = [store.claim(ONE, "cpu") for _ in range(3)]
     assert [job.title if job else None for job in claimed] == ["urgent", "first", None]
-    assert store.waiting("cuda:0") and not store.waiting("cpu")
+    assert store.waiting("cuda:0")
+    assert not store.waiting("cpu")
 
 
 def test_claiming_reads_the_line_off_its_index(store: Store) -> None:
@@ -90,7 +91,8 @@ def test_cancel_touches_one_job_alone(store: Store) -> None:
     assert [store.job(job.id).state for job in (running, waiting, other)] == ["running", "cancelled", "queued"]
     assert not store.cancel_requested(running.id)
     store.cancel(running.id)
-    assert store.cancel_requested(running.id) and store.job(running.id).state == "running"
+    assert store.cancel_requested(running.id)
+    assert store.job(running.id).state == "running"
     store.release(running.id, "cancelled", "cancelled by a person")
     assert [store.job(job.id).state for job in (running, waiting, other)] == ["cancelled", "cancelled", "queued"]
     assert {stage.state for stage in store.stages(running.id)} == {"cancelled"}
@@ -118,7 +120,8 @@ def test_a_running_job_pauses_when_its_worker_lets_go(store: Store) -> None:
     store.pause(job.id)
     assert store.requested(job.id) == "pause"
     store.release(job.id, "paused")
-    assert store.job(job.id).state == "paused" and store.job(job.id).request is None
+    assert store.job(job.id).state == "paused"
+    assert store.job(job.id).request is None
     assert store.resume(job.id).state == "queued"
     assert [attempt.outcome for attempt in store.attempts(job.id)] == ["paused"]
 
@@ -194,7 +197,8 @@ def test_finish_of_a_job_that_is_no_longer_running_changes_nothing(store: Store)
     store.cancel(job.id)
     store.finish(job.id)
     store.fail(job.id, "late")
-    assert store.job(job.id).state == "cancelled" and store.job(job.id).error is None
+    assert store.job(job.id).state == "cancelled"
+    assert store.job(job.id).error is None
 
 
 def test_results_add_up(store: Store) -> None:
@@ -209,14 +213,19 @@ def test_the_first_crash_puts_back_the_second_sets_aside(store: Store) -> None:
     job, other = put(store, "bad"), put(store, "good")
     for worker in (ONE, TWO):
         claimed = store.claim(worker, "cpu")
-        assert claimed is not None and claimed.id == job.id
+        assert claimed is not None
+        assert claimed.id == job.id
         store.begin_stage(store.stages(job.id)[0].id, 25)
         store.recover(lambda _: False)
     state = store.job(job.id)
-    assert state.state == "set-aside" and state.error is not None and "2 times" in state.error and "t2v" in state.error
+    assert state.state == "set-aside"
+    assert state.error is not None
+    assert "2 times" in state.error
+    assert "t2v" in state.error
     assert [attempt.outcome for attempt in store.attempts(job.id)] == ["crashed", "crashed"]
     following = store.claim(ONE, "cpu")
-    assert following is not None and following.id == other.id
+    assert following is not None
+    assert following.id == other.id
     retried = store.retry(job.id)
     assert (retried.state, retried.crashes) == ("queued", 0)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from vcd_studio.jobs import workers
 from vcd_studio.jobs.model import JobState
 from vcd_studio.jobs.store import Store
@@ -65,7 +66,9 @@ def test_a_job_that_kills_its_worker_twice_is_set_aside_and_the_queue_goes_on(
     assert start_worker("--once").ends() == 0
     assert states(store, bad.id, good.id) == ["set-aside", "done"]
     error = store.job(bad.id).error
-    assert error is not None and "2 times" in error and "stage t2v" in error
+    assert error is not None
+    assert "2 times" in error
+    assert "stage t2v" in error
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -127,7 +130,8 @@ def test_a_failure_is_one_sentence_with_its_traceback_and_retry_keeps_what_was_d
     assert states(store, job.id, broken.id, good.id) == ["failed", "failed", "done"]
     failed, unexpected = store.job(job.id), store.job(broken.id)
     assert failed.error == "The photo is gone; put it back."
-    assert failed.traceback is not None and "InputError" in failed.traceback
+    assert failed.traceback is not None
+    assert "InputError" in failed.traceback
     assert unexpected.error == "Stage t2v failed unexpectedly (ZeroDivisionError: by zero)."
     store.retry(job.id)
     assert start_worker("--once").ends() == 0
@@ -160,7 +164,8 @@ def test_status_names_the_job_in_hand(store: Store, put: Put, start_worker: Star
     worker.wait_for("at the gate")
     (status,) = workers.status(store)
     assert (status.device, status.pid, status.state) == ("cpu", worker.process.pid, "running")
-    assert status.job is not None and status.job.id == job.id
+    assert status.job is not None
+    assert status.job.id == job.id
     gate.open()
     assert worker.ends() == 0
 

@@ -85,7 +85,8 @@ def test_segmenting_writes_a_mask_beside_every_automatic_photo(store: Store, pro
     result = done(store, job).result
     assert [photo.has_mask for photo in identity.photos()] == [True, False]
     with Image.open(identity.photos()[0].mask_path) as mask:
-        assert mask.size == (48, 40) and mask.mode == "L"
+        assert mask.size == (48, 40)
+        assert mask.mode == "L"
     assert [entry["name"] for entry in result["photos"]] == ["0.png"]
     assert result["photos"][0]["boxes"][0]["label"] == "dog"
     assert any("0.png" in event.text and "mask covers" in event.text for event in store.events(job.id))
@@ -101,8 +102,11 @@ def test_an_unknown_noun_fails_in_one_sentence_and_keeps_old_masks(store: Store,
     job = enqueue_segment(store, project, identity)
     work(store)
     failed = store.job(job.id)
-    assert failed.state == "failed" and failed.error is not None
-    assert '"teapot"' in failed.error and "dog" in failed.error and "\n" not in failed.error
+    assert failed.state == "failed"
+    assert failed.error is not None
+    assert '"teapot"' in failed.error
+    assert "dog" in failed.error
+    assert "\n" not in failed.error
     assert identity.photos()[0].mask_path.read_bytes() == before
 
 
@@ -111,10 +115,12 @@ def test_training_segments_first_and_leaves_a_whole_run(store: Store, project: P
     identity = project.identity("rex")
     assert all(photo.has_mask for photo in identity.photos())
     run = identity.latest_run()
-    assert run is not None and str(run.folder) == job.result["run"]
+    assert run is not None
+    assert str(run.folder) == job.result["run"]
     tokens = IdTokens.load(run.tokens_path)
     assert (tokens.token, tokens.noun, tuple(tokens.embeddings.shape)) == ("<rex>", "dog", (2, 32))
-    assert tokens.metadata["base_model_sha256"] and "0.png" in tokens.metadata["photos"]
+    assert tokens.metadata["base_model_sha256"]
+    assert "0.png" in tokens.metadata["photos"]
     with run.loss_path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["1", "2", "3", "4"]
@@ -149,14 +155,16 @@ def test_a_photo_changed_after_enqueueing_is_not_trained_on(store: Store, projec
     job = enqueue_train(store, project, "rex", TRAINING)
     Image.new("RGB", (48, 40)).save(project.identity("rex").photos()[1].path)
     work(store)
-    assert "1.png" in (store.job(job.id).error or "") and store.job(job.id).state == "failed"
+    assert "1.png" in (store.job(job.id).error or "")
+    assert store.job(job.id).state == "failed"
     assert project.identity("rex").latest_run() is None
 
 
 def test_a_clip_comes_with_its_stages_films_poster_and_recipe(store: Store, project: Project) -> None:
     trained(store, project)
     plan = plan_generate(project, text="a <rex> dog running in the {snow|night}", seeds=[3], overrides=QUICK)
-    assert plan.count == 2 and plan.bytes > 0
+    assert plan.count == 2
+    assert plan.bytes > 0
     first, _ = enqueue_plan(store, project, plan)
     work(store)
     job = done(store, first)
@@ -171,17 +179,22 @@ def test_a_clip_comes_with_its_stages_films_poster_and_recipe(store: Store, proj
     assert recipe["prompt"] == "a <rex> dog running in the snow"
     assert (recipe["seed"], recipe["identities"][0]["run"]) == (3, "run-001")
     assert all(recipe["stages"][name]["seconds"] > 0 for name in ("t2v", "face", "tiled"))
-    assert recipe["stages"]["tiled"]["report"]["seam_score"] > 0 and "detections" in recipe["stages"]["face"]["report"]
-    assert recipe["models"] and recipe["versions"]["torch"] == torch.__version__
+    assert recipe["stages"]["tiled"]["report"]["seam_score"] > 0
+    assert "detections" in recipe["stages"]["face"]["report"]
+    assert recipe["models"]
+    assert recipe["versions"]["torch"] == torch.__version__
     for name in ("clip.mp4", "clip.gif", "poster.png", "contact-sheet.png", "stages/t2v/clip.mp4"):
         said = read_recipe(folder / name)
         assert said["digital_source_type"].endswith("trainedAlgorithmicMedia")
-        assert "a <rex> dog running in the snow" in said["parameters"] and "Seed: 3" in said["parameters"]
+        assert "a <rex> dog running in the snow" in said["parameters"]
+        assert "Seed: 3" in said["parameters"]
     preview = store.stages(job.id)[0].preview
-    assert preview is not None and Path(preview).is_file()
+    assert preview is not None
+    assert Path(preview).is_file()
     assert [clip.id for clip in project.clips()][-1] == folder.name
     again = plan_generate(project, text="a <rex> dog", seeds=[3], overrides=QUICK, store=store)
-    assert again.seconds is not None and again.seconds > 0
+    assert again.seconds is not None
+    assert again.seconds > 0
 
 
 def test_the_same_seed_gives_the_same_clip_first_last_or_handed_on(store: Store, project: Project) -> None:
@@ -199,7 +212,8 @@ def test_the_same_seed_gives_the_same_clip_first_last_or_handed_on(store: Store,
     with Lease("cpu") as lease, WakeUp("cpu") as wake_up:
         worker = Worker(store, lease, wake_up, work_until_face)
         job = store.claim(lease.worker, "cpu")
-        assert job is not None and job.id == last.id
+        assert job is not None
+        assert job.id == last.id
         worker.run_job(job)
     assert store.job(last.id).state == "queued"
     assert [stage.state for stage in store.stages(last.id)] == ["done", "queued", "queued", "queued"]

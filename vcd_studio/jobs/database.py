@@ -69,7 +69,8 @@ class Database:
         kind = file_system(path.parent)
         if kind in NETWORK_FILE_SYSTEMS:
             raise StoreError(
-                f"The queue {path} lies on a network file system ({kind}), where it could be damaged; set VCD_HOME to a folder on a local disk."
+                f"The queue {path} lies on a network file system ({kind}), where it could be damaged; "
+                "set VCD_HOME to a folder on a local disk."
             )
         try:
             self.connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)

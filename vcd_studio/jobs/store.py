@@ -223,8 +223,8 @@ class Store:
                 raise InputError(f"Job {job_id} is {state}; only failed, cancelled and set-aside jobs can be retried.")
             last = connection.execute("SELECT max(position) FROM job").fetchone()[0]
             connection.execute(
-                "UPDATE job SET state = 'queued', position = ?, finished = NULL, error = NULL, traceback = NULL, request = NULL, crashes = 0"
-                " WHERE id = ?",
+                "UPDATE job SET state = 'queued', position = ?, finished = NULL, error = NULL, traceback = NULL, request = NULL,"
+                " crashes = 0 WHERE id = ?",
                 (last + 1, job_id),
             )
             connection.execute(
@@ -290,8 +290,8 @@ class Store:
     def begin_stage(self, stage_id: int, steps: int = 0, message: str | None = None) -> None:
         with self.database.write() as connection:
             connection.execute(
-                "UPDATE stage SET state = 'running', step = 0, steps = ?, rate = NULL, ticked = NULL, started = ?, finished = NULL, message = ?"
-                " WHERE id = ?",
+                "UPDATE stage SET state = 'running', step = 0, steps = ?, rate = NULL, ticked = NULL, started = ?, finished = NULL,"
+                " message = ? WHERE id = ?",
                 (steps, time.time(), message, stage_id),
             )
 
@@ -403,7 +403,8 @@ class Store:
         )
         if state == "queued":  # what was running goes on before what was waiting
             connection.execute(
-                "UPDATE job SET position = min(position, (SELECT coalesce(min(position), 0) - 1 FROM job WHERE state = 'queued' AND id != ?))"
+                "UPDATE job SET position ="
+                " min(position, (SELECT coalesce(min(position), 0) - 1 FROM job WHERE state = 'queued' AND id != ?))"
                 " WHERE id = ?",
                 (job_id, job_id),
             )
@@ -431,7 +432,10 @@ class Store:
             self._end(attempt.job_id, "cancelled", "crashed", reason=reason)
         elif crashes >= MAX_CRASHES:
             level = "error"
-            sentence = f"This job ended its worker {crashes} times, last{where or ' before its first stage'}; it was set aside: retry it when the cause is gone."
+            sentence = (
+                f"This job ended its worker {crashes} times, last{where or ' before its first stage'}; "
+                "it was set aside: retry it when the cause is gone."
+            )
             self._end(attempt.job_id, "set-aside", "crashed", sentence)
             reason = f"{reason} {sentence}"
         else:

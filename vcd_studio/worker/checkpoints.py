@@ -21,7 +21,7 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(part, folder / CHECKPOINT_FILE)
+    part.replace(folder / CHECKPOINT_FILE)
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:

@@ -69,7 +69,7 @@ class Worker:
             self.store.log(job.id, "info", f"{where} stopped: {stop.reason}")
         except StoreError:
             raise
-        except Exception as error:  # noqa: BLE001  whatever a stage raises is the job's end, never the worker's
+        except Exception as error:
             sentence = explain(error, where)
             self.store.fail(job.id, sentence, traceback.format_exc())
             self.store.log(job.id, "error", sentence)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -125,7 +124,7 @@ class ClipStage:
         path = folder / f"{self.context.stage.name}-{step:04d}.png"
         part = path.with_suffix(".part")
         contact_sheet(list(chosen), columns=4, width=PREVIEW_WIDTH).save(part, "PNG")
-        os.replace(part, path)
+        part.replace(path)
         for old in sorted(folder.glob(f"{self.context.stage.name}-*.png"))[:-PREVIEWS_KEPT]:
             old.unlink(missing_ok=True)
         return str(path)
@@ -169,4 +168,4 @@ def save_picture(image: Image.Image, path: Path, **options: Any) -> None:
     """A PNG that is there whole or not at all."""
     part = path.with_name(f".{path.name}.part")
     image.save(part, "PNG", **options)
-    os.replace(part, path)
+    part.replace(path)

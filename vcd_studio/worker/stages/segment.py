@@ -28,7 +28,8 @@ def run(context: StageContext) -> str | None:
     context.note(photos=found)
     if not any(entry["boxes"] for entry in found):
         raise InputError(
-            f'No "{context.settings["noun"]}" was found in any photo of "{identity.name}"; try another noun, lower thresholds, or mark photos as whole.'
+            f'No "{context.settings["noun"]}" was found in any photo of "{identity.name}"; '
+            "try another noun, lower thresholds, or mark photos as whole."
         )
     return str(identity.masks_dir)
 
@@ -37,7 +38,8 @@ def mask_photo(context: StageContext, networks: Networks, photo: Photo) -> dict[
     """Write one photo's mask; its boxes and warnings. A photo in which nothing is found gets none, and the log says so."""
     if networks.grounding is None or networks.segmenter is None:
         raise InputError(
-            f'The pack "{context.settings["pack"]}" cannot segment (it has no grounding or no segmenter); mark the photos as whole or draw masks.'
+            f'The pack "{context.settings["pack"]}" cannot segment, because it has no grounding or no segmenter; '
+            "mark the photos as whole or draw masks."
         )
     thresholds = context.settings["segmentation"]
     entry: dict[str, Any] = {"name": photo.name, "boxes": [], "chosen": [], "warnings": []}

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -163,7 +162,8 @@ def _masked(context: StageContext, photo: Photo) -> TrainingPhoto | None:
     image, mask = open_photo(photo.path), read_mask(photo.mask_path)
     if mask.shape != (image.height, image.width):
         raise InputError(
-            f"The mask {photo.mask_path} has {mask.shape[1]} × {mask.shape[0]} pixels and its photo {image.width} × {image.height}; segment again."
+            f"The mask {photo.mask_path} has {mask.shape[1]} × {mask.shape[0]} pixels and its photo {image.width} × {image.height}; "
+            "segment it again."
         )
     for warning in mask_warnings(mask):
         context.log(f"{photo.name}: {warning}", "warning")
@@ -212,5 +212,5 @@ def _preview(training: IdTraining, folder: Path) -> str:
     path = previews / f"step-{training.steps_done:05d}.png"
     part = path.with_name(f".{path.name}.part")
     Image.fromarray(training.preview(steps=PREVIEW_STEPS)).save(part, "PNG")
-    os.replace(part, path)
+    part.replace(path)
     return str(path)
