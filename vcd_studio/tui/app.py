@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vcd_studio.project.project import Project
     from vcd_studio.settings import Settings
     from vcd_studio.tui.screens.base import StudioScreen
+    from vcd_studio.tui.screens.prompts import PromptsScreen
 
 
 def _screen(mode: str) -> Callable[[], Screen[Any]]:
@@ -58,7 +59,7 @@ class StudioApp(App[int]):
     ToastRack { display: none; }
     CommandPalette { background: $background 60%; }
     """
-    COMMANDS = {lambda: _commands()}
+    COMMANDS = {_commands}
 
     def __init__(
         self, project: Path | None = None, terminal: Terminal | None = None, queue: Queue | None = None, settings: "Settings | None" = None
@@ -70,6 +71,7 @@ class StudioApp(App[int]):
         self.snapshot = Snapshot()
         self.project: Project | None = None
         self.identity_name = ""
+        self.editor: PromptsScreen | None = None
         self.our_themes: list[str] = []
         self.theme_problems: list[str] = []
         self._first = project
@@ -121,11 +123,11 @@ class StudioApp(App[int]):
 
     def action_leave(self) -> None:
         """Leave; workers are processes of their own and go on."""
-        screen = self.studio_screen
-        leave = getattr(screen, "may_leave", None)
-        if leave is not None and not leave():
+        if self.editor is None or not self.editor.unsaved:
+            self.exit(0)
             return
-        self.exit(0)
+        self.action_go("prompts")
+        self.call_after_refresh(self.editor.save_and_leave)
 
     def on_unmount(self) -> None:
         """Stop looking."""

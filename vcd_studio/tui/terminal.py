@@ -67,7 +67,8 @@ def _cell_by_ioctl(descriptor: int) -> tuple[int, int]:
 def _ask(query: str, seconds: float) -> str:
     """Write the query and read until the terminal's attributes have come, or the time is over."""
     stdin, stdout = sys.__stdin__, sys.__stdout__
-    assert stdin is not None and stdout is not None
+    assert stdin is not None
+    assert stdout is not None
     answer, end = "", time.monotonic() + seconds
     with _unbuffered(stdin.fileno()):
         stdout.write(query)

@@ -28,7 +28,7 @@ def load_theme(path: Path) -> Theme:
         if key in _COLOURS:
             _check_colour(path, key, value)
     if "primary" not in values:
-        raise ThemeError(f"{path}: a theme needs at least a primary colour, such as primary = \"#8fb7e8\".")
+        raise ThemeError(f'{path}: a theme needs at least a primary colour, such as primary = "#8fb7e8".')
     return Theme(**{"name": path.stem, **values})
 
 

@@ -29,7 +29,7 @@ class Workers(Protocol):
     def stop(self, device: str | None = None) -> object:
         """Ask one (or all) to end after its step."""
 
-    def ensure_running(self) -> object:
+    def ensure_running(self, device: str = "auto") -> object:
         """Start one unless one is there."""
 
 

@@ -85,7 +85,9 @@ class StudioScreen(Screen[None]):
         """A key was pressed: the message has been read."""
         self.query_one(StatusLine).say("")
 
-    def attempt(self, work: Callable[[], T], then: Callable[[T], object] | None = None, *, group: str = "attempt", exclusive: bool = False) -> None:
+    def attempt(
+        self, work: Callable[[], T], then: Callable[[T], object] | None = None, *, group: str = "attempt", exclusive: bool = False
+    ) -> None:
         """Do `work` on a thread, then `then` with its result on the UI thread; what it complains of is shown."""
         self.run_worker(lambda: self._attempt(work, then), thread=True, group=group, exclusive=exclusive, exit_on_error=False)
 
@@ -100,6 +102,12 @@ class StudioScreen(Screen[None]):
             return
         if then is not None and not worker.is_cancelled and self.is_attached and self.app.is_running:
             self.app.call_from_thread(then, result)
+
+    def enqueued(self, words: str) -> None:
+        """Say what was put into the queue, and see to it that a worker is there for it."""
+        self.say(words)
+        device = self.studio.settings.device if self.studio.settings else "auto"
+        self.attempt(lambda: self.studio.queue.workers.ensure_running(device), group="worker")
 
     def _look_at_files(self) -> None:
         if not self.is_active or self.studio.terminal.graphics == "off":

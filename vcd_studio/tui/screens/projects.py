@@ -190,7 +190,7 @@ class ProjectsScreen(StudioScreen):
 
     def action_example(self) -> None:
         """Copy the example and open it."""
-        self.attempt(copy_example, lambda path: self.studio.open_project(path), group="example", exclusive=True)
+        self.attempt(copy_example, self.studio.open_project, group="example", exclusive=True)
 
     def action_new(self) -> None:
         """Ask for a name and a folder."""
@@ -216,7 +216,9 @@ class ProjectsScreen(StudioScreen):
             remember_project(project.path)
             return project
 
-        self.app.push_screen(Form("Open a project", [Field("folder", "Folder", hint="~/films/my-film", path=True)], work, "opens it"), self._made)
+        self.app.push_screen(
+            Form("Open a project", [Field("folder", "Folder", hint="~/films/my-film", path=True)], work, "opens it"), self._made
+        )
 
 
 def _count(number: int, one: str, many: str = "") -> str:

@@ -21,11 +21,14 @@ BOX_CSS = """
 class Complaint(ModalScreen[None]):
     """What went wrong, in one sentence; `t` shows the traceback where there is one."""
 
-    DEFAULT_CSS = BOX_CSS.format(name="Complaint") + """
+    DEFAULT_CSS = (
+        BOX_CSS.format(name="Complaint")
+        + """
     Complaint > #box { border: round $error; }
     Complaint #trace { height: auto; max-height: 12; display: none; margin-top: 1; color: $text-muted; }
     Complaint #trace.-shown { display: block; }
     """
+    )
     HELP = "Something could not be done; nothing was lost. Enter or Escape closes this."
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,space", "close", "Close", id="complaint.close", tooltip="Close this message"),
@@ -81,10 +84,13 @@ class Confirm(ModalScreen[bool]):
 class Page(ModalScreen[None]):
     """A page of text to read: help, a recipe, a sidecar."""
 
-    DEFAULT_CSS = BOX_CSS.format(name="Page") + """
+    DEFAULT_CSS = (
+        BOX_CSS.format(name="Page")
+        + """
     Page > #box { width: 78; padding: 0 1; }
     Page #text { height: auto; max-height: 100h; }
     """
+    )
     HELP = "A page to read. The arrow keys scroll, Escape closes."
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q,question_mark,i", "close", "Close", id="page.close", tooltip="Close this page"),

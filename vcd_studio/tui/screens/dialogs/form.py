@@ -97,12 +97,15 @@ class Choice(Widget, can_focus=True):
 class Form(ModalScreen[Any]):
     """Asks for values and hands them to `work` on a thread; its result closes the form, its complaint is shown inside."""
 
-    DEFAULT_CSS = BOX_CSS.format(name="Form") + """
+    DEFAULT_CSS = (
+        BOX_CSS.format(name="Form")
+        + """
     Form Label { color: $text-muted; }
     Form Input { height: 1; border: none; padding: 0 1; background: $panel; margin-bottom: 1; }
     Form Choice { margin-bottom: 1; }
     Form #problem { color: $text-error; height: auto; }
     """
+    )
     HELP = "A form. Tab and Shift+Tab move between the lines, → takes a suggestion, Enter in the last line does it, Escape gives up."
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "give_up", "Give up", id="form.give_up", tooltip="Close the form and change nothing"),

@@ -92,7 +92,7 @@ def ready_kitty() -> None:
     def answered(*_: object, **__: object) -> None:
         raise _terminal.TerminalError("the terminal was asked by vcd_studio.tui.terminal")
 
-    setattr(_terminal, "capture_terminal_response", answered)
+    _terminal.capture_terminal_response = answered
     import textual_image.renderable.tgp  # noqa: F401
 
 
@@ -113,7 +113,18 @@ def _kitty(image: "Image", width: int, height: int, columns: int, rows: int) -> 
     style = Style(color=f"#{number:06x}")
     cell = chr(_PLACEHOLDER) + "{row}{column}" + chr(_NUMBER_TO_DIACRITIC[0])
     strips = [
-        Strip([Segment("".join(cell.format(row=chr(_NUMBER_TO_DIACRITIC[row]), column=chr(_NUMBER_TO_DIACRITIC[column])) for column in range(columns)), style)], columns)
+        Strip(
+            [
+                Segment(
+                    "".join(
+                        cell.format(row=chr(_NUMBER_TO_DIACRITIC[row]), column=chr(_NUMBER_TO_DIACRITIC[column]))
+                        for column in range(columns)
+                    ),
+                    style,
+                )
+            ],
+            columns,
+        )
         for row in range(rows)
     ]
     return Encoded(columns, rows, tuple(strips), "".join(messages), number)

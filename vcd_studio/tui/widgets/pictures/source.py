@@ -29,7 +29,7 @@ class Source:
         """The RGB picture, no larger than `limit` pixels; raises InputError or OSError where it cannot be read."""
         from vcd_studio.project.photos import open_photo
 
-        image = open_photo(self.path)
+        image = open_photo(self.path, smallest=1)
         if image.width > limit[0] or image.height > limit[1]:
             image.thumbnail(limit)
         elif image.width * 2 <= limit[0]:

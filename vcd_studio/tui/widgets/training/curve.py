@@ -1,6 +1,7 @@
 """The loss curve, drawn in braille dots: each cell is two dots wide and four high."""
 
 import csv
+import itertools
 import math
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def _per_column(points: list[tuple[int, float]], width: int, last_step: int) -> 
         sums.setdefault(min(width - 1, step * width // (last_step + 1)), []).append(value)
     known = [(x, sum(values) / len(values)) for x, values in sorted(sums.items())]
     filled: list[tuple[int, float]] = []
-    for (x, value), (x_next, next_value) in zip(known, known[1:]):
+    for (x, value), (x_next, next_value) in itertools.pairwise(known):
         filled += [(at, value + (next_value - value) * (at - x) / (x_next - x)) for at in range(x, x_next)]
     return [*filled, known[-1]]
 
@@ -88,7 +89,7 @@ class LossCurve(Widget):
         if not self.losses:
             return Text("no loss yet: t trains", "dim")
         smoothed = smooth([loss for _, loss in self.losses])
-        points = [(step, value) for (step, _), value in zip(self.losses, smoothed)]
+        points = [(step, value) for (step, _), value in zip(self.losses, smoothed, strict=False)]
         label = 7
         rows = max(1, height - 1)
         lines = braille(points, max(4, width - label), rows, self.steps)

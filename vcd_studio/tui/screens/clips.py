@@ -1,0 +1,349 @@
+"""Clips: pages of posters; one clip large, frame by frame or played, its stages one at a time or side by side, and its recipe."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.timer import Timer
+from textual.widgets import Static
+
+from vcd_studio.project.text import plain
+from vcd_studio.tui.messages import Snapshot
+from vcd_studio.tui.screens.base import StudioScreen
+from vcd_studio.tui.screens.dialogs.dialogs import Page
+from vcd_studio.tui.widgets.clips.film import Film
+from vcd_studio.tui.widgets.pictures.grid import PictureGrid, Tile
+from vcd_studio.tui.widgets.pictures.source import Source
+
+if TYPE_CHECKING:
+    from vcd_studio.project.outputs import Clip
+    from vcd_studio.project.project import Project
+
+MOST_FILMS = 3  # stages side by side
+LEAST_RATE, MOST_RATE = 6, 8  # frames a second in a terminal
+NOTHING = "No clip yet.\n\n  3  writes prompts and enqueues clips; they come here when they are done"
+NO_PROJECT = "No project is open.\n\n  1  shows the projects; there n begins one, Enter opens one"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One clip with what was read of it: the frames of each stage, its prompt, its rate."""
+
+    clip: "Clip"
+    poster: Path | None
+    stages: dict[str, tuple[Path, ...]]
+    prompt: str
+    fps: int
+    recipe: str
+
+
+def read(project: "Project") -> list[Shown]:
+    """All clips, newest first. Call it on a thread."""
+    return [read_clip(clip) for clip in project.clips()]
+
+
+def read_clip(clip: "Clip") -> Shown:
+    """One clip's stages and words."""
+    stages = {name: tuple(stage.frames) for name, stage in clip.stages().items() if stage.frames}
+    try:
+        recipe = (clip.folder / "clip.toml").read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        recipe = str(error)
+    poster = clip.poster if clip.poster.is_file() else next((frames[0] for frames in reversed(stages.values())), None)
+    fps = _find(clip.sidecar, "fps")
+    words = clip.problem or str(_find(clip.sidecar, "prompt") or _find(clip.sidecar, "expanded") or "")
+    return Shown(clip, poster, stages, words, int(fps) if isinstance(fps, (int, float)) and fps > 0 else MOST_RATE, recipe)
+
+
+def _find(table: dict[str, Any], key: str) -> Any:
+    """The value of `key` at the top of a sidecar or in one of its tables."""
+    if key in table and not isinstance(table[key], dict):
+        return table[key]
+    return next((value[key] for value in table.values() if isinstance(value, dict) and key in value), None)
+
+
+class ClipsScreen(StudioScreen):
+    """The clips of the open project."""
+
+    MODE = "clips"
+    HELP = """The clips of this project. Enter opens the one under the cursor, Escape goes back to the page.
+Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages side by side, i the recipe."""
+    DEFAULT_CSS = """
+    ClipsScreen #body { layout: vertical; }
+    ClipsScreen PictureGrid { height: 1fr; }
+    ClipsScreen #words { height: 2; padding: 0 1; background: $surface; }
+    ClipsScreen #one { height: 1fr; display: none; }
+    ClipsScreen #films { height: 1fr; }
+    ClipsScreen #scrub { height: 1; padding: 0 1; background: $surface; }
+    ClipsScreen.-one #one { display: block; }
+    ClipsScreen.-one PictureGrid { display: none; }
+    ClipsScreen #nothing { display: none; padding: 1 3; height: 1fr; }
+    ClipsScreen.-empty #nothing { display: block; }
+    ClipsScreen.-empty PictureGrid, ClipsScreen.-empty #one, ClipsScreen.-empty #words { display: none; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "page", "All clips", id="clips.page", tooltip="Back to the page of clips"),
+        Binding("p,space", "play", "Play", id="clips.play", tooltip="Play the clip, or stop"),
+        Binding("left", "scrub(-1)", "Frame back", show=False, id="clips.back", tooltip="One frame back"),
+        Binding("right", "scrub(1)", "Frame on", show=False, id="clips.on", tooltip="One frame on"),
+        Binding("home", "edge(0)", "First frame", show=False, id="clips.first", tooltip="The first frame"),
+        Binding("end", "edge(1)", "Last frame", show=False, id="clips.last", tooltip="The last frame"),
+        Binding("tab", "stage(1)", "Stage", id="clips.stage", tooltip="The next stage: t2v, face, tiled"),
+        Binding("shift+tab", "stage(-1)", "Stage before", show=False, id="clips.stage_before", tooltip="The stage before"),
+        Binding("b", "side", "Side by side", id="clips.side", tooltip="All stages beside one another, or one alone"),
+        Binding("i", "recipe", "Recipe", id="clips.recipe", tooltip="How this clip was made: its sidecar"),
+        Binding("up", "other(-1)", "Clip before", show=False, id="clips.before", tooltip="The clip before"),
+        Binding("down", "other(1)", "Next clip", show=False, id="clips.next", tooltip="The next clip"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clips: list[Shown] = []
+        self.index = 0
+        self.stage = ""
+        self.side = False
+        self._timer: Timer | None = None
+        self._since = 0.0
+        self._done: frozenset[int] = frozenset()
+        self._project: Path | None = None
+
+    def body(self) -> ComposeResult:
+        with Vertical(id="body"):
+            yield PictureGrid((18, 7), noun="clip", empty="no clips")
+            with Vertical(id="one"):
+                with Horizontal(id="films"):
+                    for _ in range(MOST_FILMS):
+                        yield Film()
+                yield Static(markup=False, id="scrub")
+            yield Static(markup=False, id="words")
+            yield Static(NO_PROJECT, markup=False, id="nothing")
+
+    def on_mount(self) -> None:
+        """The grid has the keys."""
+        super().on_mount()
+        self.query_one(PictureGrid).focus()
+
+    # ── reading and showing ──
+
+    def project_changed(self) -> None:
+        """Read the clips again."""
+        project = self.project
+        if project is None:
+            self._show([])
+            return
+        if project.path != self._project:
+            self._project = project.path
+            self._close()
+        self.attempt(lambda: read(project), self._show, group="read", exclusive=True)
+
+    def queue_changed(self, snapshot: Snapshot) -> None:
+        """A job that is done may have brought a clip."""
+        if self.project is not None:
+            done = frozenset(job.id for job in snapshot.of_project(self.project.path) if job.kind == "generate" and job.state == "done")
+            if done != self._done:
+                self._done = done
+                self.project_changed()
+
+    def on_screen_suspend(self) -> None:
+        """Nothing plays under another screen."""
+        self._stop()
+        super().on_screen_suspend()
+
+    def _show(self, clips: list[Shown]) -> None:
+        self.clips = clips
+        self.set_class(not clips, "-empty")
+        self.query_one("#nothing", Static).update(NOTHING if self.project else NO_PROJECT)
+        grid = self.query_one(PictureGrid)
+        grid.fill([Tile(one.clip.id, Source(one.poster) if one.poster else None, one.clip.id, _mark(one)) for one in clips])
+        if not clips:
+            self._close()
+        self._show_words()
+        if self.has_class("-one"):
+            self._show_frame()
+
+    @property
+    def current(self) -> Shown | None:
+        """The clip under the cursor, or the open one: they are the same."""
+        tile = self.query_one(PictureGrid).current
+        return next((one for one in self.clips if tile and one.clip.id == tile.key), None)
+
+    def _show_words(self) -> None:
+        words = Text(overflow="ellipsis")
+        one = self.current
+        if one is not None:
+            words.append(f"{plain(one.prompt)}\n" if one.prompt else "\n")
+            words.append(
+                f"{plain(one.clip.id)} · {', '.join(map(plain, one.stages)) or 'no stages kept'} · {one.fps} frames a second", "dim"
+            )
+        self.query_one("#words", Static).update(words)
+
+    def on_picture_grid_moved(self, message: PictureGrid.Moved) -> None:
+        """Another clip is under the cursor."""
+        self._show_words()
+
+    # ── one clip ──
+
+    def on_picture_grid_opened(self, message: PictureGrid.Opened) -> None:
+        """Show it large, its last stage first."""
+        one = self.current
+        if one is not None:
+            self.index = 0
+            self.stage = next(reversed(one.stages), "")
+            self.set_class(True, "-one")
+            self.set_focus(None)
+            self._show_frame()
+
+    def _close(self) -> None:
+        self._stop()
+        self.set_class(False, "-one")
+        self.query_one(PictureGrid).focus()
+
+    def _stages_shown(self, one: Shown) -> list[str]:
+        if self.side:
+            return list(one.stages)[:MOST_FILMS]
+        return [self.stage] if self.stage in one.stages else list(one.stages)[-1:]
+
+    def _show_frame(self) -> None:
+        """Bring the films and the line below them up to date with `index`, `stage` and `side`."""
+        one = self.current
+        if one is None:
+            return
+        shown = self._stages_shown(one)
+        for film, name in zip(self.query(Film), [*shown, *[""] * MOST_FILMS], strict=False):
+            film.display = bool(name) or (not shown and film is self.query(Film).first())
+            film.show(name, one.stages.get(name, ()), self.index)
+        self._show_scrub()
+
+    def _frame_count(self) -> int:
+        one = self.current
+        return max((len(one.stages[name]) for name in self._stages_shown(one)), default=0) if one else 0
+
+    def _show_scrub(self) -> None:
+        one, count = self.current, self._frame_count()
+        if one is None:
+            return
+        line = Text(no_wrap=True, overflow="ellipsis")
+        line.append("▶ " if self._timer else "‖ ")
+        line.append(
+            "─" * self.index + "●" + "─" * max(0, count - self.index - 1) if count <= 40 else "", self.app.theme_variables.get("accent", "")
+        )
+        line.append(f" {min(self.index + 1, count)}/{count}  ")
+        for name in one.stages:
+            line.append(f" {plain(name)} ", "reverse" if name in self._stages_shown(one) else "dim")
+        if self._timer:
+            ready = min((film.prepared for film in self.query(Film) if film.display), default=0)
+            if ready < count:
+                line.append(f"  getting ready {ready}/{count}", "dim")
+        self.query_one("#scrub", Static).update(line)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys of the open clip do nothing on the page."""
+        if action in ("page", "play", "scrub", "edge", "stage", "side", "other"):
+            return self.has_class("-one")
+        return True
+
+    def watch_classes(self) -> None:
+        """Other keys apply now."""
+        self.refresh_bindings()
+
+    def action_page(self) -> None:
+        """Back to the page of clips."""
+        self._close()
+        self.refresh_bindings()
+
+    def action_scrub(self, by: int) -> None:
+        """One frame on or back, round and round."""
+        self._stop()
+        count = self._frame_count()
+        if count:
+            self.index = (self.index + by) % count
+            self._show_frame()
+
+    def action_edge(self, end: int) -> None:
+        """The first or the last frame."""
+        self._stop()
+        self.index = max(0, self._frame_count() - 1) if end else 0
+        self._show_frame()
+
+    def action_stage(self, by: int) -> None:
+        """Another stage, at the same frame."""
+        one = self.current
+        if one is not None and one.stages:
+            names = list(one.stages)
+            self.stage = names[(names.index(self.stage) + by) % len(names)] if self.stage in names else names[-1]
+            self.side = False
+            self._again()
+
+    def action_side(self) -> None:
+        """Side by side, or one alone."""
+        self.side = not self.side
+        self._again()
+
+    def action_other(self, by: int) -> None:
+        """Another clip."""
+        self._stop()
+        grid = self.query_one(PictureGrid)
+        grid.go(grid.cursor + by)
+        self.index = 0
+        self._show_words()
+        self._show_frame()
+
+    def action_recipe(self) -> None:
+        """The sidecar, as it is on disk."""
+        one = self.current
+        if one is not None:
+            self.app.push_screen(Page(f"Recipe of {one.clip.id}", Text(plain(one.recipe, lines=True))))
+
+    # ── playing ──
+
+    def action_play(self) -> None:
+        """Play, or stop where it is."""
+        if self._timer is not None:
+            self._stop()
+            self._show_frame()
+        else:
+            self._play()
+
+    def _again(self) -> None:
+        playing = self._timer is not None
+        self._stop()
+        self._show_frame()
+        if playing:
+            self.call_after_refresh(self._play)
+
+    def _play(self) -> None:
+        one = self.current
+        if one is None or self._frame_count() < 2 or self.studio.terminal.graphics == "off":
+            return
+        for film in self.query(Film):
+            if film.display:
+                film.prepare()
+        rate = max(LEAST_RATE, min(MOST_RATE, one.fps))
+        self._since = time.monotonic() - self.index / rate
+        self._timer = self.set_interval(1 / rate, lambda: self._tick(rate))
+        self._show_scrub()
+
+    def _tick(self, rate: int) -> None:
+        """The frame that is due now: where drawing was slow, frames between are dropped."""
+        count = self._frame_count()
+        if count and self.is_active:
+            self.index = int((time.monotonic() - self._since) * rate) % count
+            for film in self.query(Film):
+                if film.display:
+                    film.play(self.index)
+            self._show_scrub()
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+
+def _mark(one: Shown) -> str:
+    rating = one.clip.rating
+    return str(rating) if rating else "·"

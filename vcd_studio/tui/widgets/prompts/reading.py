@@ -1,0 +1,79 @@
+"""What the editor's text means: each prompt with its expansions, its count of clips, and what is wrong, with its line."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vcd_studio.project.errors import InputError, ProjectError
+
+if TYPE_CHECKING:
+    from vcd_studio.project.project import Project
+    from vcd_studio.project.prompts import Prompt
+
+MOST_SHOWN = 12  # expansions of one prompt that are listed; all are counted
+
+
+@dataclass(frozen=True)
+class ReadPrompt:
+    """One prompt: what it expands to (the first of them), how many clips that makes with its seeds, or its problem."""
+
+    prompt: "Prompt"
+    expansions: tuple[str, ...] = ()
+    count: int = 0
+    clips: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The whole text; `problem` with its line where it cannot be read at all."""
+
+    prompts: tuple[ReadPrompt, ...] = ()
+    problem: str = ""
+    line: int | None = None
+
+
+def read_prompts(project: "Project", text: str, name: str, seeds: tuple[int, ...]) -> Reading:
+    """Read `text` as the project's file `name` (prompts.toml or prompts.txt). Call it on a thread."""
+    from vcd_studio.project.prompts import PromptList
+
+    with tempfile.TemporaryDirectory(prefix="vcd-studio-") as folder:
+        path = Path(folder) / name
+        path.write_text(text, encoding="utf-8")
+        try:
+            prompts = PromptList.load(path).prompts
+        except ProjectError as error:
+            return Reading(problem=error.message, line=error.line)
+    return Reading(tuple(_read(project, prompt, seeds) for prompt in prompts))
+
+
+def _read(project: "Project", prompt: "Prompt", seeds: tuple[int, ...]) -> ReadPrompt:
+    from vcd_studio.project.prompts import resolve
+
+    try:
+        settings = prompt.settings(project.defaults)
+        expanded = prompt.expanded(project.wildcard_dir)
+        texts = []
+        for one in expanded:
+            resolve(one.written, project)
+            texts.append(one.written)
+        count = len(texts)
+        return ReadPrompt(prompt, tuple(texts[:MOST_SHOWN]), count, count * len(seeds or settings.seeds))
+    except InputError as error:
+        return ReadPrompt(prompt, problem=str(error))
+
+
+def read_seeds(text: str) -> tuple[int, ...]:
+    """`1, 2, 5-8` as numbers; () for nothing written. InputError names what is no seed."""
+    seeds: list[int] = []
+    for part in text.replace(",", " ").split():
+        first, dash, last = part.partition("-")
+        try:
+            numbers = range(int(first), int(last) + 1) if dash else (int(part),)
+        except ValueError as error:
+            raise InputError(f"{part!r} is no seed; write whole numbers, for example 1, 2, 5-8.") from error
+        if len(numbers) > 1000 or not numbers:
+            raise InputError(f"{part!r} is not a range of up to 1000 seeds; write the smaller number first, for example 5-8.")
+        seeds += numbers
+    return tuple(dict.fromkeys(seeds))

@@ -1,0 +1,152 @@
+"""Jobs that open into their stages."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.style import Style
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Tree
+from textual.widgets.tree import TreeNode
+
+from vcd_studio.project.text import plain
+from vcd_studio.tui.messages import Snapshot
+from vcd_studio.tui.widgets.chrome.bars import STATE_MARKS, bar, clock, progress
+
+if TYPE_CHECKING:
+    from vcd_studio.jobs.model import Job, Stage
+
+BAR = 10
+COLOURS = {"running": "accent", "done": "success", "failed": "error", "set-aside": "warning", "paused": "warning"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a node stands for: a job, or one of its stages."""
+
+    job: int
+    stage: int | None = None
+
+
+class JobTree(Tree[Line]):
+    """The queue, running jobs first; posts Chosen when the cursor comes to another job."""
+
+    HELP = "The queue. Enter opens a job into its stages; c cancels, r retries, p pauses or resumes, K and J move the job under the cursor."
+    DEFAULT_CSS = "JobTree { background: $background; padding: 0; border: none; scrollbar-size-vertical: 1; }"
+    ALLOW_SELECT = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select_cursor", "Stages", id="tree.open", tooltip="Open the job into its stages, or close it"),
+        Binding("right", "open_node", "Open", show=False, id="tree.right", tooltip="Open the job into its stages"),
+        Binding("left", "close_node", "Close", show=False, id="tree.left", tooltip="Close the job"),
+    ]
+
+    @dataclass
+    class Chosen(Message):
+        """The cursor stands on this job, or on one of its stages."""
+
+        job: int | None
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__("queue", id=id)
+        self.show_root = False
+        self.guide_depth = 2
+        self._opened_by_itself: set[int] = set()
+        self._job_now: int | None = None
+
+    @property
+    def job(self) -> int | None:
+        """The job under the cursor, be it on the job or on one of its stages."""
+        line = self.cursor_node.data if self.cursor_node is not None else None
+        return line.job if line is not None else None
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Bring the lines up to date: the same jobs in the same order only get new words, so nothing jumps."""
+        wanted = [(job.id, len(snapshot.stages.get(job.id, ()))) for job in snapshot.jobs]
+        present = [(node.data.job, len(node.children)) for node in self.root.children if node.data]
+        if wanted != present:
+            self._rebuild(snapshot)
+        for node, job in zip(self.root.children, snapshot.jobs, strict=False):
+            stages = snapshot.stages.get(job.id, ())
+            node.set_label(self._job_label(job, stages))
+            for child, stage in zip(node.children, stages, strict=False):
+                child.set_label(self._stage_label(stage))
+            if job.state == "running" and job.id not in self._opened_by_itself:
+                self._opened_by_itself.add(job.id)
+                node.expand()
+
+    def _rebuild(self, snapshot: Snapshot) -> None:
+        before = self.cursor_node.data if self.cursor_node is not None else None
+        place = self.cursor_line
+        opened = {node.data.job for node in self.root.children if node.data and node.is_expanded}
+        self.clear()
+        self.root.expand()
+        target: TreeNode[Line] | None = None
+        for job in snapshot.jobs:
+            node = self.root.add("", Line(job.id), expand=job.id in opened)
+            lines = [node, *(node.add_leaf("", Line(job.id, stage.id)) for stage in snapshot.stages.get(job.id, ()))]
+            target = next((line for line in lines if line.data == before), target)
+        if target is not None:
+            self.call_after_refresh(self.move_cursor, target)
+        elif snapshot.jobs:
+            self.call_after_refresh(self.move_cursor_to_line, max(0, min(place, len(snapshot.jobs) - 1)))
+
+    def _colour(self, state: str) -> str:
+        return self.app.theme_variables.get(COLOURS.get(state, ""), "")
+
+    def _job_label(self, job: "Job", stages: "tuple[Stage, ...]") -> Text:
+        colour = self._colour(job.state)
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(f"{STATE_MARKS[job.state]} ", colour)
+        state = f"{job.request} asked" if job.request else job.state
+        share = sum(stage.progress for stage in stages) / len(stages) if stages else 0.0
+        text.append_text(bar(share, BAR, colour))
+        text.append(f" {share:>4.0%} ").append(f"{state:<12}", colour)
+        left = [stage.eta for stage in stages if stage.eta is not None]
+        if left:
+            text.append(f"ETA {clock(sum(left))} ")
+        elif job.seconds is not None:
+            text.append(f"{clock(job.seconds)} ", "dim")
+        text.append(f"#{job.id} {plain(job.title)}")
+        text.append(f" · {plain(job.project.name)}", "dim")
+        return text
+
+    def _stage_label(self, stage: "Stage") -> Text:
+        colour = self._colour(stage.state)
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(f"{STATE_MARKS.get(stage.state, '·')} {stage.name:<8}", colour)
+        text.append_text(progress(stage, BAR, colour))
+        if stage.state == "done" and stage.seconds is not None:
+            text.append(f"  {clock(stage.seconds)}", "dim")
+        if stage.message:
+            text.append(f"  {plain(stage.message)}", "dim")
+        return text
+
+    def render_label(self, node: TreeNode[Line], base_style: Style, style: Style) -> Text:
+        """The label as it is: our marks take the place of textual's arrows."""
+        label = node.label.copy() if isinstance(node.label, Text) else Text(str(node.label))
+        if node.allow_expand and node.children:
+            label = Text("▾" if node.is_expanded else "▸").append_text(label)
+        label.stylize_before(style)
+        return label
+
+    def on_tree_node_highlighted(self, event: Tree.NodeHighlighted[Line]) -> None:
+        """Say which job the cursor is on, once."""
+        if self.job != self._job_now:
+            self._job_now = self.job
+            self.post_message(self.Chosen(self.job))
+
+    def action_open_node(self) -> None:
+        """Open the job under the cursor."""
+        if self.cursor_node is not None:
+            self.cursor_node.expand()
+
+    def action_close_node(self) -> None:
+        """Close the job, from its stages too."""
+        node = self.cursor_node
+        if node is None:
+            return
+        if node.data is not None and node.data.stage is not None and node.parent is not None:
+            node = node.parent
+            self.move_cursor(node)
+        node.collapse()
