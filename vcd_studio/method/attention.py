@@ -46,8 +46,12 @@ def _heads(x: Tensor, heads: int) -> Tensor:
 
 @contextmanager
 def remembered_prompts(*networks: Any) -> Iterator[None]:
-    """While open, the cross-attention of these networks remembers prompts. Processors that are not diffusers' plain one are left alone."""
-    plain = {network: dict(network.attn_processors) for network in networks if hasattr(network, "attn_processors")}
+    """While open, the cross-attention of these networks remembers prompts.
+
+    Processors that are not diffusers' plain one are left alone, and so are compiled networks, which would be compiled anew.
+    """
+    able = [network for network in networks if hasattr(network, "attn_processors") and not hasattr(network, "_orig_mod")]
+    plain = {network: dict(network.attn_processors) for network in able}
     for network, processors in plain.items():
         network.set_attn_processor(
             {
