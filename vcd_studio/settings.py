@@ -30,14 +30,10 @@ class SettingsFile(BaseModel):
     keymap: dict[str, str] = Field(default_factory=dict)
 
 
-class Settings(BaseSettings):
+class Settings(BaseSettings, SettingsFile):
     """The settings in force; ``keymap`` maps binding ids to keys."""
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix=PREFIX)
-    graphics: Graphics = "auto"
-    theme: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ -]{0,63}$")] = "dark"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = "auto"
-    keymap: dict[str, str] = Field(default_factory=dict)
 
     @classmethod
     def settings_customise_sources(

@@ -1,12 +1,14 @@
 """Clips on disk."""
 
 import datetime
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vcd_studio.project.errors import InputError, ProjectError
+from vcd_studio.project.expansion import expand
 from vcd_studio.project.outputs import write_sidecar
 from vcd_studio.project.project import Project
 from vcd_studio.project.settings import GenerationSettings
@@ -45,7 +47,7 @@ def test_newest_first_and_a_broken_one_is_listed_with_its_problem(project: Proje
     clips = project.clips()
     assert [clip.id for clip in clips] == ["broken-001", "clip-1-001", "clip-0-001", "clip-2-001"]
     assert clips[0].problem is not None
-    assert "cannot be read" in clips[0].problem
+    assert "is not valid TOML" in clips[0].problem
     assert unfinished.is_dir()
     assert project.clip("clip-0-001").id == "clip-0-001"
     with pytest.raises(InputError, match='did you mean "clip-0-001"'):
@@ -89,3 +91,19 @@ def test_rating_stands_beside_the_recipe(project: Project) -> None:
         clip.rate(6)
     clip.rate(None)
     assert clip.rating is None
+
+
+def test_a_pipe_in_place_of_a_file_stops_nothing(project: Project) -> None:
+    folder = project.new_clip("dog")
+    write_sidecar(folder, {})
+    os.mkfifo(folder / "rating.toml")
+    (project.path / "wildcards").mkdir()
+    os.mkfifo(project.path / "wildcards" / "weather.txt")
+    (project.path / "prompts.toml").unlink()
+    os.mkfifo(project.path / "prompts.toml")
+    os.mkfifo(project.path / "identities" / "rex" / "photos" / "four.png")
+    assert project.clips()[0].rating is None
+    for act in (project.prompt_list, lambda: expand("__weather__", project.wildcard_dir)):
+        with pytest.raises(InputError, match=r"missing|has no list"):
+            act()
+    assert {"prompts.toml", "four.png"} <= {problem.file.name for problem in project.check()}

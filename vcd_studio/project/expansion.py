@@ -9,11 +9,11 @@ from pathlib import Path
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.paths import inside
 from vcd_studio.project.text import plain, quoted
+from vcd_studio.project.toml_file import read_text
 
 LIMIT = 1000
 LONGEST = 4000
 DEEPEST = 8
-LARGEST_WILDCARDS = 1024 * 1024
 
 _WILDCARD = re.compile(r"__([A-Za-z0-9][A-Za-z0-9_./-]*?)__")
 _COUNT = re.compile(r"\{\s*(\d*)(?:-(\d*))?\s*\$\$")
@@ -117,12 +117,7 @@ def _read_wildcard(name: str, folder: Path | None) -> list[str]:
             f"The wildcard {mark} has no list; known are: {listed}. Write its choices, one a line, into {plain(f'wildcards/{name}.txt')}."
         )
     path = inside(folder, f"{name}.txt")
-    try:
-        if path.stat().st_size > LARGEST_WILDCARDS:
-            raise InputError(f"The list of {mark}, {plain(str(path))}, is larger than 1 MiB; shorten it.")
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The list of {mark}, {plain(str(path))}, cannot be read as UTF-8 text; save it as such.") from error
+    lines = [line.strip() for line in read_text(path).splitlines()]
     choices = [line for line in lines if line and not line.startswith("#")]
     if not choices:
         raise InputError(f"The list of {mark}, {plain(str(path))}, is empty; write one choice a line.")

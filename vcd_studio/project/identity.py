@@ -15,7 +15,7 @@ from vcd_studio.project.paths import NAME, inside, make_numbered, reason, write_
 from vcd_studio.project.photos import is_photo_name, open_photo
 from vcd_studio.project.settings import SegmentationSettings, TrainingSettings
 from vcd_studio.project.text import plain, quoted
-from vcd_studio.project.toml_file import edit_toml, nearest, read_toml
+from vcd_studio.project.toml_file import edit_toml, nearest, parse_toml, read_text, read_toml
 
 MaskState = Literal["automatic", "corrected", "whole", "left-out"]
 MASK_STATES: tuple[str, ...] = get_args(MaskState)
@@ -110,16 +110,9 @@ class Run:
     previews: list[Path]
 
     def record(self) -> dict[str, Any]:
-        """What run.toml says; empty while there is none."""
-        import tomllib
-
-        try:
-            return tomllib.loads((self.folder / RUN_FILE).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            message = "this record of a training cannot be read; restore it or remove the run's folder."
-            raise ProjectError(message, self.folder / RUN_FILE) from error
+        """What run.toml says; empty while there is none. ProjectError if it is broken."""
+        path = inside(self.folder, RUN_FILE)
+        return parse_toml(path, read_text(path)) if path.is_file() else {}
 
 
 class Identity:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 from vcd_studio.project.errors import InputError, ProjectError
 from vcd_studio.project.paths import inside, write_atomic
-from vcd_studio.project.text import plain, quoted
+from vcd_studio.project.text import quoted
+from vcd_studio.project.toml_file import parse_toml, read_text
 
 SIDECAR = "clip.toml"
 VIDEO = "clip.mp4"
@@ -66,8 +66,9 @@ class Clip:
     def rating(self) -> int | None:
         """1 to 5, or None."""
         try:
-            value = tomllib.loads(inside(self.folder, RATING).read_text(encoding="utf-8")).get("rating")
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):  # no rating, or one that is not ours
+            path = inside(self.folder, RATING)
+            value = parse_toml(path, read_text(path)).get("rating")
+        except ProjectError:  # no rating, or one that is not ours
             return None
         return value if isinstance(value, int) and 1 <= value <= 5 else None
 
@@ -113,11 +114,9 @@ def read_clip(folder: Path) -> Clip:
     """The clip of a folder; a broken sidecar is told in ``problem``, not raised, so that the others can still be listed."""
     try:
         path = inside(folder, SIDECAR)
-        return Clip(folder, tomllib.loads(path.read_text(encoding="utf-8")))
+        return Clip(folder, parse_toml(path, read_text(path)))
     except ProjectError as error:
         return Clip(folder, {}, str(error))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        return Clip(folder, {}, f"{plain(str(folder / SIDECAR))} cannot be read ({plain(str(error))}); the recipe of this clip is lost.")
 
 
 def list_clips(outputs: Path) -> list[Clip]:

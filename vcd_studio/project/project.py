@@ -230,13 +230,20 @@ def _photo_files(photos: Iterable[Path]) -> Iterable[Path]:
         path = Path(given).expanduser()
         files = sorted(file for file in path.iterdir() if is_photo_name(file.name)) if path.is_dir() else [path]
         for file in files:
-            try:
-                digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else str(file)
-            except OSError as error:
-                raise InputError(f"The photo {plain(str(file))} cannot be read ({reason(error)}); check its permissions.") from error
+            digest = _digest(file)
             if digest not in seen:
                 seen.add(digest)
                 yield file
+
+
+def _digest(file: Path) -> str:
+    if not file.is_file():
+        return str(file)  # open_photo says what is wrong with it
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"The photo {plain(str(file))} cannot be read ({reason(error)}); check its permissions.") from error
 
 
 def _copy_photos(sources: list[Path], folder: Path) -> None:
@@ -301,7 +308,7 @@ def _check_prompts(folder: Path, project: Project | None) -> Iterable[Problem]:
     if project is None:
         return
     try:
-        project.identities()
+        identities = project.identities()
     except ProjectError as error:
         yield Problem(error.file or folder, error.line, error.message)
         return
@@ -313,7 +320,7 @@ def _check_prompts(folder: Path, project: Project | None) -> Iterable[Problem]:
         try:
             prompt.settings(project.defaults)
             for one in prompt.expanded(project.wildcard_dir):
-                resolve(one.written, project)
+                resolve(one.written, project, identities)
         except InputError as error:
             yield Problem(path, prompt.line, str(error))
     try:

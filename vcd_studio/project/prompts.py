@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -72,9 +72,12 @@ def names_in(text: str) -> list[str]:
     return list(dict.fromkeys(_NAME.findall(text)))
 
 
-def resolve(text: str, project: Project) -> tuple[str, list[Identity]]:
-    """``text`` with ``V*`` written as the only identity's token, and the identities it names; InputError for an unknown one."""
-    identities = project.identities()
+def resolve(text: str, project: Project, identities: Sequence[Identity] | None = None) -> tuple[str, list[Identity]]:
+    """``text`` with ``V*`` written as the only identity's token, and the identities it names; InputError for an unknown one.
+
+    ``identities`` spares reading the project's again for each of many texts.
+    """
+    identities = project.identities() if identities is None else identities
     known = {identity.token: identity for identity in identities}
     listed = ", ".join(plain(token) for token in known) or "none yet; add one first"
     found: dict[str, Identity] = {}
