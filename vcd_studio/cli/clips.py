@@ -1,0 +1,193 @@
+"""``vcd-studio clips list|show|export``"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vcd_studio.cli.answers import EXAMPLE, Json, answer, duration, group, table
+from vcd_studio.project.errors import InputError
+from vcd_studio.project.text import plain, quoted
+
+if TYPE_CHECKING:
+    from vcd_studio.project.outputs import Clip
+
+app = group("clips", "What was made: list, look up, export.", "vcd-studio clips list my-film")
+FORMATS = ("mp4", "gif", "webp", "frames")
+ClipName = Annotated[str, typer.Argument(metavar="CLIP", help="A clip's folder, or its id.")]
+Within = Annotated[Path | None, typer.Option("--project", metavar="PATH", help="Where the id is looked up; else in recent projects.")]
+
+
+@app.command("list", epilog=f"{EXAMPLE} vcd-studio clips list my-film --json")
+def list_clips(
+    project: Annotated[Path | None, typer.Argument(metavar="[PROJECT]", help="Its folder; without it, all recent projects.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Finished clips, newest first."""
+    found = [clip_object(clip) for opened in _projects(project) for clip in opened.clips()]
+    rows = [(c["id"], c["prompt"], c["seed"], f"{c['frames']} × {c['width']}×{c['height']}", c["rating"] or "", c["folder"]) for c in found]
+    answer(found, table(("id", "prompt", "seed", "size", "rating", "folder"), rows, "No clips yet."), as_json)
+
+
+@app.command("show", epilog=f"{EXAMPLE} vcd-studio clips show my-film/outputs/rex-001")
+def show(clip: ClipName, project: Within = None, as_json: Json = False) -> None:
+    """One clip with its whole recipe."""
+    found = _clip(clip, project)
+    shown = {**clip_object(found), "recipe": found.sidecar}
+    rows = [(name, stage["frames"], stage["video"] or "") for name, stage in shown["stages"].items()]
+    seconds = {name: stage.get("seconds") for name, stage in found.sidecar.get("stages", {}).items()}
+    lines = [f"{shown['prompt']} · seed {shown['seed']}", str(found.folder), ""]
+    timed = [(name, frames, duration(seconds.get(name)), video) for name, frames, video in rows]
+    lines += table(("stage", "frames", "time", "film"), timed, "no stages were kept")
+    if found.problem:
+        lines += ["", found.problem]
+    answer(shown, lines, as_json)
+
+
+@app.command("export", epilog=f"{EXAMPLE} vcd-studio clips export my-film/outputs/rex-001 --to gif --out rex.gif")
+def export(
+    clip: ClipName,
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="mp4, gif, webp or frames (a folder of PNG).")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="PATH", help="Where to; it must not be there yet.")] = None,
+    stage: Annotated[str | None, typer.Option("--stage", metavar="S", help="What this stage made, instead of the finished clip.")] = None,
+    project: Within = None,
+    as_json: Json = False,
+) -> None:
+    """Write a clip as mp4, gif, webp or frames; each file says how it was made. Nothing is overwritten."""
+    if to not in FORMATS:
+        raise InputError(f"{quoted(to)} is no format for a clip; give one of {', '.join(FORMATS)}.")
+    found = _clip(clip, project)
+    target = (out or Path(f"{found.id}{f'-{stage}' if stage else ''}{'-frames' if to == 'frames' else '.' + to}")).expanduser().absolute()
+    if target.exists() or target.is_symlink():
+        raise InputError(f"{plain(str(target))} is there already and stays as it is; give another place with --out.")
+    if not target.parent.is_dir():
+        raise InputError(f"There is no folder {plain(str(target.parent))}; make it first.")
+    _write(found, stage, to, target)
+    answer({"clip": found.id, "format": to, "stage": stage, "path": str(target)}, [str(target)], as_json)
+
+
+def clip_object(clip: Clip) -> dict[str, Any]:
+    """One clip for an answer; what its recipe does not say is null."""
+    recipe = clip.sidecar
+    made = datetime.fromtimestamp(clip.made, UTC)
+    return {
+        "id": clip.id,
+        "folder": str(clip.folder),
+        **{key: recipe.get(key) for key in ("written", "prompt", "seed", "frames", "width", "height", "fps", "pack", "job")},
+        "identities": [identity.get("name") for identity in recipe.get("identities", []) if isinstance(identity, dict)],
+        "made": made,
+        "rating": clip.rating,
+        "video": str(clip.video) if clip.video.is_file() else None,
+        "poster": str(clip.poster) if clip.poster.is_file() else None,
+        "stages": {
+            name: {"frames": len(stage.frames), "video": str(stage.video) if stage.video.is_file() else None}
+            for name, stage in clip.stages().items()
+        },
+        "problem": clip.problem,
+    }
+
+
+def _projects(project: Path | None) -> list[Any]:
+    from vcd_studio.cli.answers import tell
+    from vcd_studio.project.errors import ProjectError
+    from vcd_studio.project.project import Project, recent_projects
+
+    if project is not None:
+        return [Project.open(project)]
+    opened = []
+    for path in recent_projects():
+        try:
+            opened.append(Project.open(path))
+        except ProjectError as error:  # one broken project hides no other
+            tell(f"left out: {error}")
+    return opened
+
+
+def _clip(name: str, project: Path | None) -> Clip:
+    """By folder (or a file in it), else by id."""
+    from vcd_studio.project.outputs import SIDECAR, read_clip
+
+    path = Path(name).expanduser().absolute()
+    for folder in (path, path.parent):
+        if project is None and (folder / SIDECAR).is_file():
+            return read_clip(folder)
+    found: list[Clip] = [clip for opened in _projects(project) for clip in opened.clips() if clip.id == name]
+    if not found:
+        where = "that project" if project is not None else "the recent projects"
+        raise InputError(f"There is no clip {quoted(name)} in {where}; vcd-studio clips list shows those there are.")
+    if len(found) > 1:
+        raise InputError(f"{len(found)} recent projects have a clip {quoted(name)}; give its folder, or --project.")
+    return found[0]
+
+
+def _write(clip: Clip, stage: str | None, to: str, target: Path) -> None:
+    from vcd_studio.media.video import read_video, write_gif, write_video, write_webp
+
+    pictures = _frames(clip, stage)
+    film = clip.video if stage is None else clip.stages()[stage].video
+    if to == "mp4" and film.is_file():
+        shutil.copyfile(film, target)
+        return
+    if pictures:
+        from vcd_studio.media.frames import load_frames
+
+        frames, fps = load_frames(pictures[0].parent), _fps(clip)
+    else:
+        frames, fps = read_video(film)
+    recipe = _recipe(clip)
+    if to == "frames":
+        _write_frames(target, frames, recipe)
+    else:
+        {"mp4": write_video, "gif": write_gif, "webp": write_webp}[to](target, frames, fps, recipe)
+
+
+def _write_frames(target: Path, frames: Sequence[Any], recipe: Mapping[str, Any]) -> None:
+    """0000.png, 0001.png, … each with the recipe in it; the folder appears whole or not at all."""
+    import tempfile
+
+    from PIL import Image
+
+    from vcd_studio.media.provenance import png_info
+
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent) as place:
+        part = Path(place) / "frames"
+        part.mkdir()
+        for index, frame in enumerate(frames):
+            Image.fromarray(frame).save(part / f"{index:04d}.png", "PNG", pnginfo=png_info(recipe))
+        part.rename(target)
+
+
+def _recipe(clip: Clip) -> dict[str, Any]:
+    """What the finished film says about itself, so that an export says the same; else the plain values of the sidecar."""
+    import json
+
+    from vcd_studio.media.provenance import read_recipe
+
+    if clip.video.is_file():
+        try:
+            told = json.loads(read_recipe(clip.video).get("recipe", ""))
+        except (InputError, ValueError):
+            told = None
+        if isinstance(told, dict):
+            return told
+    return {key: value for key, value in clip.sidecar.items() if isinstance(value, (str, int, float))}
+
+
+def _fps(clip: Clip) -> float:
+    told = clip.sidecar.get("fps")
+    return float(told) if isinstance(told, (int, float)) and 0 < told <= 240 else 8.0
+
+
+def _frames(clip: Clip, stage: str | None) -> list[Path]:
+    """The kept PNGs of the stage, or of the last one; none where only the film is left."""
+    stages = clip.stages()
+    if stage is not None:
+        if stage not in stages or not stages[stage].frames:
+            raise InputError(f"The clip {quoted(clip.id)} has no frames of a stage {quoted(stage)}; it has {', '.join(stages) or 'none'}.")
+        return stages[stage].frames
+    return next((output.frames for output in reversed(list(stages.values())) if output.frames), [])

@@ -1,0 +1,96 @@
+"""``vcd-studio generate``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vcd_studio.cli.answers import EXAMPLE, Follow, Json, NoWorker, ProjectPath, answer, duration, size, table
+from vcd_studio.cli.following import finish, job_object, need_worker
+from vcd_studio.project.errors import InputError
+from vcd_studio.project.text import quoted
+
+if TYPE_CHECKING:
+    from vcd_studio.jobs.enqueue import Plan
+
+EPILOG = f"{EXAMPLE} vcd-studio generate my-film --prompt 'a <rex> dog in the {{snow|rain}}' --seeds 1,2 --follow"
+
+
+def generate(
+    project: ProjectPath,
+    prompt: Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="This prompt instead of the project's list.")] = None,
+    identity: Annotated[str | None, typer.Option("--identity", metavar="NAME", help="Whom V* stands for.")] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", metavar="1,2", help="One clip for each seed.")] = None,
+    stages: Annotated[str | None, typer.Option("--stages", metavar="t2v,face,tiled", help="Only these stages.")] = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A generation setting; may be repeated.")] = None,
+    video: Annotated[Path | None, typer.Option("--input", metavar="VIDEO", help="Start from this video (stages face and tiled).")] = None,
+    follow: Follow = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be made, and enqueue nothing.")] = False,
+    no_worker: NoWorker = False,
+    as_json: Json = False,
+) -> None:
+    """Enqueue clips: the project's prompts, or one given here, times the seeds."""
+    from vcd_studio.jobs.enqueue import enqueue_plan, plan_generate
+    from vcd_studio.jobs.store import Store
+    from vcd_studio.project.project import Project, remember_project
+    from vcd_studio.project.settings import override_from_text
+
+    opened = Project.open(project)
+    plan = plan_generate(
+        opened,
+        text=prompt,
+        identity=identity,
+        seeds=_seeds(seeds) if seeds is not None else None,
+        stages=_words(stages) if stages is not None else ["face", "tiled"] if video is not None else None,
+        overrides=dict(override_from_text(change) for change in changes or []),
+        input_video=video,
+    )
+    if dry_run:
+        answer(plan_object(plan), _plan_lines(plan), as_json)
+        return
+    need_worker(no_worker)
+    remember_project(opened.path)
+    with Store() as store:
+        jobs = finish(store, enqueue_plan(store, opened, plan), follow=follow, no_worker=no_worker)
+        stages_of = store.all_stages([job.id for job in jobs])
+        made = {**plan_object(plan), "jobs": [job_object(job, stages_of[job.id]) for job in jobs]}
+        answer(made, [job.result["clip"] for job in jobs if "clip" in job.result], as_json)
+
+
+def plan_object(plan: Plan) -> dict[str, Any]:
+    """A plan for an answer: count, estimated seconds (null before there is experience) and bytes, and each clip."""
+    return {
+        "count": plan.count,
+        "seconds": plan.seconds,
+        "bytes": plan.bytes,
+        "clips": [
+            {
+                "text": item.text,
+                "expanded": item.expanded,
+                "seed": item.seed,
+                "identities": list(item.identities),
+                "stages": item.stages,
+                "settings": item.settings["generation"],
+            }
+            for item in plan.items
+        ],
+    }
+
+
+def _plan_lines(plan: Plan) -> list[str]:
+    rows = [(item.expanded, item.seed, ", ".join(item.stages)) for item in plan.items]
+    time = f"about {duration(plan.seconds)}" if plan.seconds is not None else "time not known before the first clip"
+    return [*table(("prompt", "seed", "stages"), rows, "nothing"), "", f"{plan.count} clips, {time}, about {size(plan.bytes)} of disk"]
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(word) for word in _words(text)]
+    except ValueError as error:
+        raise InputError(f"{quoted(text)} are no seeds; give whole numbers with commas between, for example --seeds 1,2.") from error

@@ -1,0 +1,147 @@
+"""``vcd-studio identity add|segment|train|show``"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vcd_studio.cli.answers import EXAMPLE, Follow, Json, NoWorker, ProjectPath, answer, group, table
+from vcd_studio.cli.following import finish, job_object, need_worker
+
+if TYPE_CHECKING:
+    from vcd_studio.project.identity import Identity, Run
+
+app = group("identity", "Who or what the clips are of: photos, masks, ID tokens.", "vcd-studio identity show my-film rex")
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The identity's name.")]
+
+
+@app.command("add", epilog=f"{EXAMPLE} vcd-studio identity add my-film rex --noun dog photos/*.jpg")
+def add(
+    project: ProjectPath,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A short name; prompts write <NAME>.")],
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTOS…", help="Pictures, or folders of them; they are copied.")],
+    noun: Annotated[str, typer.Option("--noun", metavar="N", help="What it is, as one would say it: dog, woman, stuffed animal.")],
+    consent: Annotated[
+        bool | None, typer.Option("--consent/--no-consent", help="For a person: whether that person agreed to clips of them.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Add an identity from photos of one subject."""
+    from vcd_studio.project.identity import is_human
+    from vcd_studio.project.project import Project, remember_project
+
+    opened = Project.open(project)
+    if consent is None and is_human(noun) and sys.stdin.isatty() and sys.stderr.isatty():
+        consent = typer.confirm(f"Did this person ({noun}) agree to clips of them? The answer is kept in identity.toml", err=True)
+    identity = opened.add_identity(name, noun, photos, consent)
+    remember_project(opened.path)
+    answer(identity_object(identity), [f"Added {identity.token}, a {identity.noun}, with {len(identity.photos())} photos."], as_json)
+
+
+@app.command("segment", epilog=f"{EXAMPLE} vcd-studio identity segment my-film rex --follow")
+def segment(project: ProjectPath, name: Name, follow: Follow = False, no_worker: NoWorker = False, as_json: Json = False) -> None:
+    """Enqueue masks for the photos in the automatic state: what in each photo is the subject."""
+    from vcd_studio.jobs.enqueue import enqueue_segment
+    from vcd_studio.jobs.store import Store
+    from vcd_studio.project.project import Project
+
+    opened = Project.open(project)
+    need_worker(no_worker)
+    with Store() as store:
+        job = enqueue_segment(store, opened, name)
+        jobs = finish(store, [job], follow=follow, no_worker=no_worker)
+        answer(job_object(jobs[0], store.stages(job.id)), _segmented(jobs[0].result.get("photos", [])), as_json)
+
+
+@app.command("train", epilog=f"{EXAMPLE} vcd-studio identity train my-film rex --set steps=300 --follow")
+def train(
+    project: ProjectPath,
+    name: Name,
+    changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A training setting; may be repeated.")] = None,
+    follow: Follow = False,
+    no_worker: NoWorker = False,
+    as_json: Json = False,
+) -> None:
+    """Enqueue a training of ID tokens; photos without a mask are segmented first."""
+    from vcd_studio.jobs.enqueue import enqueue_train
+    from vcd_studio.jobs.store import Store
+    from vcd_studio.project.project import Project
+    from vcd_studio.project.settings import override_from_text
+
+    opened = Project.open(project)
+    overrides = dict(override_from_text(change) for change in changes or [])
+    need_worker(no_worker)
+    with Store() as store:
+        job = enqueue_train(store, opened, name, overrides)
+        jobs = finish(store, [job], follow=follow, no_worker=no_worker)
+        result = jobs[0].result
+        lines = [f"Tokens: {result['tokens']}, loss {result['loss']:.4f}"] if "tokens" in result and result.get("loss") is not None else []
+        answer(job_object(jobs[0], store.stages(job.id)), lines, as_json)
+
+
+@app.command("show", epilog=f"{EXAMPLE} vcd-studio identity show my-film rex --json")
+def show(project: ProjectPath, name: Name, as_json: Json = False) -> None:
+    """Photos, masks, settings and training runs of an identity."""
+    from vcd_studio.project.project import Project
+
+    identity = Project.open(project).identity(name)
+    shown = identity_object(identity)
+    lines = [f"{identity.token}, a {identity.noun}, in {identity.folder}"]
+    if identity.consent is not None:
+        lines.append(f"this person {'agreed' if identity.consent else 'did not agree'} to clips of them")
+    photos = [(photo["file"], photo["mask"], "yes" if photo["has_mask"] else "no") for photo in shown["photos"]]
+    lines += ["", *table(("photo", "mask is", "mask there"), photos, "no photos")]
+    runs = [
+        (run["name"], "finished" if run["finished"] else "unfinished", run["steps"], _number(run["loss"]), "used" if run["used"] else "")
+        for run in shown["runs"]
+    ]
+    lines += ["", *table(("run", "state", "steps", "loss", ""), runs, f"not trained yet: vcd-studio identity train {project} {name}")]
+    answer(shown, lines, as_json)
+
+
+def identity_object(identity: Identity) -> dict[str, Any]:
+    """One identity for an answer; files relative to its folder."""
+    latest = identity.latest_run()
+    return {
+        "name": identity.name,
+        "noun": identity.noun,
+        "token": identity.token,
+        "consent": identity.consent,
+        "folder": str(identity.folder),
+        "training": identity.training.model_dump(mode="json"),
+        "segmentation": identity.segmentation.model_dump(mode="json"),
+        "photos": [
+            {"file": f"photos/{photo.name}", "mask": photo.state, "has_mask": photo.has_mask, "mask_file": f"masks/{photo.mask_path.name}"}
+            for photo in identity.photos()
+        ],
+        "runs": [_run_object(run, latest is not None and run.name == latest.name) for run in identity.runs()],
+    }
+
+
+def _run_object(run: Run, used: bool) -> dict[str, Any]:
+    record = run.record()
+    return {
+        "name": run.name,
+        "finished": run.finished,
+        "used": used,
+        "tokens": str(run.tokens_path) if run.finished else None,
+        "steps": record.get("steps"),
+        "loss": record.get("loss"),
+    }
+
+
+def _segmented(photos: list[dict[str, Any]]) -> list[str]:
+    if not photos:
+        return []
+    rows = [
+        (entry["name"], len(entry["boxes"]), f"{entry['boxes'][0]['score']:.2f}" if entry["boxes"] else "–", "; ".join(entry["warnings"]))
+        for entry in photos
+    ]
+    return table(("photo", "found", "score", "warnings"), rows, "")
+
+
+def _number(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else "–"

@@ -1,0 +1,94 @@
+"""``vcd-studio worker start|stop|status|run``"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vcd_studio.cli.answers import EXAMPLE, WORK_FAILED, Json, answer, group, table
+from vcd_studio.cli.following import need_worker
+from vcd_studio.project.errors import InputError
+from vcd_studio.project.text import quoted
+
+if TYPE_CHECKING:
+    from vcd_studio.jobs.workers import WorkerStatus
+
+app = group("worker", "The process that does the work, one a device; it outlives the terminal.", "vcd-studio worker status")
+Device = Annotated[str | None, typer.Option("--device", metavar="D", help="auto, cpu or cuda:N; without it, what your settings say.")]
+
+
+@app.command("start", epilog=f"{EXAMPLE} vcd-studio worker start --device cuda:0")
+def start(device: Device = None, as_json: Json = False) -> None:
+    """Start a worker in the background."""
+    from vcd_studio.jobs import workers
+
+    chosen = _device(device)
+    need_worker(no_worker=False)
+    worker = workers.start(chosen)
+    where = workers.log_path(worker.device)
+    answer(worker_object(worker), [f"A worker runs on {worker.device} (pid {worker.pid}); its log is {where}"], as_json)
+
+
+@app.command("stop", epilog=f"{EXAMPLE} vcd-studio worker stop")
+def stop(
+    device: Annotated[str | None, typer.Option("--device", metavar="D", help="Only the worker on this device.")] = None,
+    as_json: Json = False,
+) -> None:
+    """End workers after the step in hand; their jobs go back into the line."""
+    from vcd_studio.jobs import workers
+
+    ended = workers.stop(_device(device) if device is not None else None)
+    words = {"dead": "has ended", "idle": "has not ended yet", "running": "is still at its step"}
+    lines = [f"The worker on {worker.device} (pid {worker.pid}) {words[worker.state]}." for worker in ended]
+    answer([worker_object(worker) for worker in ended], lines, as_json)
+    if any(worker.state != "dead" for worker in ended):
+        raise typer.Exit(WORK_FAILED)
+
+
+@app.command("status", epilog=f"{EXAMPLE} vcd-studio worker status --json")
+def status(as_json: Json = False) -> None:
+    """Which workers there are, and on what they work."""
+    from vcd_studio.jobs import workers
+
+    found = workers.status()
+    rows = [(worker.device, worker.pid, worker.state, f"{worker.job.id}: {worker.job.title}" if worker.job else "") for worker in found]
+    answer([worker_object(worker) for worker in found], table(("device", "pid", "state", "job"), rows, "No worker runs."), as_json)
+
+
+@app.command("run", epilog=f"{EXAMPLE} vcd-studio worker run --device cuda:0")
+def run(
+    device: Device = None,
+    once: Annotated[bool, typer.Option("--once", help="End when no job is waiting.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Be a worker in the foreground (for systemd, Slurm, containers); interrupting ends it after its step."""
+    from vcd_studio.jobs.workers import resolve_device
+
+    chosen = resolve_device(_device(device))
+    need_worker(no_worker=False)
+    if as_json:  # the answer comes first, for what follows is the same process as another program
+        answer({"device": chosen, "pid": os.getpid(), "state": "running", "job": None}, [], True)
+    sys.stderr.flush()
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    command = [sys.executable, "-m", "vcd_studio.worker", "--device", chosen, *(["--once"] if once else [])]
+    os.execve(sys.executable, command, {**os.environ, "PYTHONUNBUFFERED": "1"})
+
+
+def worker_object(worker: WorkerStatus) -> dict[str, Any]:
+    """One worker for an answer; ``job`` is its number or null."""
+    return {"device": worker.device, "pid": worker.pid, "state": worker.state, "job": worker.job.id if worker.job else None}
+
+
+def _device(given: str | None) -> str:
+    import re
+
+    if given is None:
+        from vcd_studio.settings import load_settings
+
+        return load_settings().device
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", given):
+        raise InputError(f"{quoted(given)} is no device; give auto, cpu or cuda:N.")
+    return "cuda:0" if given == "cuda" else given
