@@ -14,6 +14,7 @@ import pytest
 from vcd_studio.jobs import workers
 from vcd_studio.jobs.model import WorkerId
 from vcd_studio.jobs.processes import boot_id, is_alive, start_of, this_process
+from vcd_studio.jobs.store import Store
 
 
 def test_this_process_is_alive_and_its_doubles_are_not() -> None:
@@ -38,7 +39,18 @@ def test_a_process_that_ended_but_was_not_yet_collected_is_dead() -> None:
 def test_auto_is_the_cpu_where_cards_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert workers.resolve_device("auto") == "cpu"
-    assert workers.resolve_device("cuda:1") == "cuda:1"
+    assert [workers.resolve_device(device) for device in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda:0", "cuda:1"]
+    for wrong in ("gpu", "cuda:", "cuda:x", "../cpu", ""):
+        with pytest.raises(workers.InputError, match="is no device"):
+            workers.resolve_device(wrong)
+
+
+def test_a_front_end_takes_back_what_a_dead_worker_left(store: Store, tmp_path: Path) -> None:
+    dead, alive = (store.enqueue("segment", tmp_path, "masks", ["segment"], {}) for _ in range(2))
+    store.claim(replace(this_process(), boot="before the power cut"), "cpu")
+    store.claim(this_process(), "cpu")
+    assert [job.id for job in workers.recover(store)] == [dead.id]
+    assert [store.job(job.id).state for job in (dead, alive)] == ["queued", "running"]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x"}', '{"pid": 1}'])

@@ -32,6 +32,7 @@ from vcd_studio.worker.lease import Lease, WakeUp
 from vcd_studio.worker.loop import Worker
 from vcd_studio.worker.stages import STAGES
 from vcd_studio.worker.stages.clips import mix_travel
+from vcd_studio.worker.stages.train import kept_losses
 
 if TYPE_CHECKING:
     from conftest import WorkerProcess
@@ -236,6 +237,28 @@ def test_a_travel_and_a_persons_own_video(store: Store, project: Project) -> Non
     work(store)
     frames, _ = read_video(Path(done(store, second).result["clip"]) / "clip.mp4")
     assert (len(frames), frames[0].shape) == (4, (64, 64, 3))
+
+
+def test_a_noun_the_face_detector_never_learnt_passes_the_clip_on(store: Store, project: Project) -> None:
+    identity = project.identity("rex")
+    for photo in identity.photos():
+        identity.set_mask_state(photo.name, "whole")
+    identity.set_noun("teapot")
+    trained(store, project)
+    plan = plan_generate(project, text="a <rex> teapot", stages=["t2v", "face"], overrides=QUICK)
+    (job,) = enqueue_plan(store, project, plan)
+    work(store)
+    result = done(store, job).result
+    assert "passed unchanged" in result["reports"]["face"]["message"]
+    before, after = (np.stack(load_frames(Path(result["clip"]) / "stages" / name / "frames")) for name in ("t2v", "face"))
+    assert np.array_equal(before, after)
+
+
+def test_half_a_line_in_the_loss_curve_is_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "loss.csv").write_bytes(b"step,loss,token_norm\n1,0.500000,0.400000\n2,0.400000,0.400000\n3,0.3000\x00\x00\n4,0.2")
+    assert kept_losses(tmp_path, 5) == [(1, 0.5, 0.4), (2, 0.4, 0.4)]
+    assert kept_losses(tmp_path, 1) == [(1, 0.5, 0.4)]
+    assert (tmp_path / "loss.csv").read_text() == "step,loss,token_norm\n1,0.500000,0.400000\n"
 
 
 def test_tokens_changed_after_enqueueing_are_refused(store: Store, project: Project) -> None:

@@ -240,7 +240,7 @@ def _substitute(words: str, chosen: Identity | None) -> str:
 def _run_snapshot(identity: Identity) -> dict[str, Any]:
     run = identity.latest_run()
     if run is None or not run.finished:
-        raise InputError(f"{quoted(identity.name)} is not trained yet; `vcd-studio train PROJECT {identity.name}` does it.")
+        raise InputError(f"{quoted(identity.name)} is not trained yet; `vcd-studio identity train PROJECT {identity.name}` does it.")
     return {
         "name": identity.name,
         "noun": identity.noun,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,10 +21,14 @@ from vcd_studio.jobs.processes import is_alive
 from vcd_studio.jobs.store import Store
 from vcd_studio.locations import store_path, worker_dir
 from vcd_studio.project.errors import InputError
+from vcd_studio.project.text import quoted
 
 WorkerState = Literal["running", "idle", "dead"]
 START_SECONDS = 30.0
 """How long a fresh process may take to claim its device before start() gives up on it."""
+
+LARGEST_LOG = 4 * 1024 * 1024
+"""Bytes; a larger log is put aside as .log.1 when a worker starts."""
 
 _started: list[subprocess.Popen[bytes]] = []
 
@@ -76,7 +81,10 @@ def read_lock(path: Path) -> tuple[WorkerId, str] | None:
 def resolve_device(device: str = "auto") -> str:
     """ "auto" as a device: the first NVIDIA card where there is one and torch was built for it, else the CPU. Asks no torch."""
     if device != "auto":
-        return device
+        named = re.fullmatch(r"cpu|cuda(?::(\d{1,3}))?", device)
+        if named is None:
+            raise InputError(f"{quoted(device)} is no device; use auto, cpu or cuda:0 (cuda:1 …).")
+        return "cpu" if device == "cpu" else f"cuda:{int(named.group(1) or 0)}"
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not Path("/proc/driver/nvidia/version").exists():
         return "cpu"
     try:
@@ -138,6 +146,14 @@ def ensure_running(device: str = "auto") -> WorkerStatus:
         return next(worker for worker in status() if worker.device == device)
 
 
+def recover(store: Store) -> list[Job]:
+    """Take back the running jobs of workers that died, as any worker does when it looks for work; those touched.
+
+    For a front end that opens after a crash or a power cut, so that nothing is shown running that is not.
+    """
+    return store.recover(is_alive)
+
+
 def stop(device: str | None = None, *, wait: float = 60.0) -> list[WorkerStatus]:
     """Ask the worker of the device (None: all of them) to end: it finishes its step, saves, puts its job back into the line.
 
@@ -193,7 +209,10 @@ def _spawn(device: str) -> subprocess.Popen[bytes]:
     if user_systemd():  # a scope keeps the process ours, with its environment and its pid, but outside the session that ends at log-out
         command = ["systemd-run", "--user", "--scope", "--quiet", "--collect", *command]
     _reap()
-    with log_path(device).open("ab") as log:
+    log_file = log_path(device)
+    if log_file.is_file() and log_file.stat().st_size > LARGEST_LOG:
+        log_file.replace(log_file.with_suffix(".log.1"))
+    with log_file.open("ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=worker_dir(), start_new_session=True
         )

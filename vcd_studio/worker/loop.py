@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import FrameType
 
 from vcd_studio.jobs.model import Job, Stage
@@ -17,6 +18,7 @@ from vcd_studio.jobs.store import Store, StoreError
 from vcd_studio.jobs.workers import resolve_device
 from vcd_studio.project.errors import InputError
 from vcd_studio.worker.context import Interrupted, StageContext
+from vcd_studio.worker.durable import settle
 from vcd_studio.worker.lease import Lease, WakeUp
 from vcd_studio.worker.networks import NetworkKeeper
 from vcd_studio.worker.stages import STAGES
@@ -88,6 +90,8 @@ class Worker:
         context.stage = replace(stage, state="running")
         context.log("begins")
         artefact = self.stages[stage.name](context)
+        if artefact is not None and Path(artefact).exists():
+            settle(Path(artefact))
         self.store.finish_stage(stage.id, artefact)
         context.log("finished")
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,8 @@ from vcd_studio.worker.stages.segment import mask_photo
 
 PREVIEW_STEPS = 8
 LOSS_FILE = "loss.csv"
-LOSS_HEAD = ("step", "loss", "token_norm")
+LOSS_HEAD = "step,loss,token_norm\n"
+_LOSS_LINE = re.compile(r"^(\d+),(\d+\.\d{6}),(\d+\.\d{6})$", re.MULTILINE)
 
 
 def run(context: StageContext) -> str | None:
@@ -43,7 +43,7 @@ def run(context: StageContext) -> str | None:
     if state is not None:
         training.load_state_dict(state)
         context.log(f"goes on from the checkpoint at step {training.steps_done}")
-    losses = _kept_losses(folder, training.steps_done)
+    losses = kept_losses(folder, training.steps_done)
     context.log(f"{len(photos)} photos, {training.options.steps} steps, into {folder.name}")
     _learn(context, training, folder, losses)
     _finish(context, training, folder, losses)
@@ -182,27 +182,24 @@ def _run_folder(context: StageContext, identity: Identity) -> Path:
     return folder
 
 
-def _kept_losses(folder: Path, step: int) -> list[tuple[int, float, float]]:
+def kept_losses(folder: Path, step: int) -> list[tuple[int, float, float]]:
     """The curve up to ``step``: what a killed worker wrote beyond its checkpoint will be learnt, and written, again."""
     path = folder / LOSS_FILE
     rows: list[tuple[int, float, float]] = []
     if path.is_file() and step:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                values = [row.get(key) for key in LOSS_HEAD]
-                if all(values) and int(values[0] or 0) <= step:
-                    rows.append((int(values[0] or 0), float(values[1] or 0), float(values[2] or 0)))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(LOSS_HEAD)
-    writer.writerows((number, f"{loss:.6f}", f"{norm:.6f}") for number, loss, norm in rows)
-    write_atomic(path, text.getvalue().encode())
+        found = _LOSS_LINE.findall(path.read_text(encoding="utf-8", errors="replace"))  # a power cut may have left half a line
+        rows = [(int(number), float(loss), float(norm)) for number, loss, norm in found if int(number) <= step]
+    write_atomic(path, "".join([LOSS_HEAD, *map(_loss_line, rows)]).encode())
     return rows
+
+
+def _loss_line(row: tuple[int, float, float]) -> str:
+    return f"{row[0]},{row[1]:.6f},{row[2]:.6f}\n"
 
 
 def _append_loss(folder: Path, row: tuple[int, float, float]) -> None:
     with (folder / LOSS_FILE).open("a", encoding="utf-8") as file:
-        file.write(f"{row[0]},{row[1]:.6f},{row[2]:.6f}\n")
+        file.write(_loss_line(row))
 
 
 def _preview(training: IdTraining, folder: Path) -> str:
