@@ -1,4 +1,4 @@
-"""The app: five screens, one open project, one look at the queue. It does no work itself: workers do, and the store says how far they are."""
+"""The app: five screens, one open project, one look at the queue. The work is done by workers; the store says how far they are."""
 
 import threading
 from collections.abc import Callable
@@ -34,6 +34,12 @@ def _screen(mode: str) -> Callable[[], Screen[Any]]:
         return made
 
     return make
+
+
+def _commands() -> Any:
+    from vcd_studio.tui.commands import StudioCommands
+
+    return StudioCommands
 
 
 class StudioApp(App[int]):
@@ -199,12 +205,6 @@ class StudioApp(App[int]):
         top = self.screen
         if not (isinstance(top, Complaint) and top.sentence == sentence):
             self.push_screen(Complaint(sentence, trace))
-
-
-def _commands() -> Any:
-    from vcd_studio.tui.commands import StudioCommands
-
-    return StudioCommands
 
 
 def open_studio(project: Path | None, graphics: str) -> int:

@@ -79,7 +79,7 @@ Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages
     ClipsScreen #words { height: 2; padding: 0 1; background: $surface; }
     ClipsScreen #one { height: 1fr; display: none; }
     ClipsScreen #films { height: 1fr; }
-    ClipsScreen #scrub { height: 1; padding: 0 1; background: $surface; }
+    ClipsScreen #scrub { height: 1; padding: 0 1; background: $surface; text-wrap: nowrap; text-overflow: ellipsis; }
     ClipsScreen.-one #one { display: block; }
     ClipsScreen.-one PictureGrid { display: none; }
     ClipsScreen #nothing { display: none; padding: 1 3; height: 1fr; }

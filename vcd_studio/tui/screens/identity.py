@@ -62,7 +62,8 @@ def read(project: "Project", wanted: str) -> Seen:
         runs = identity.runs()
         run = runs[-1] if runs else None
         losses = read_losses(run.loss_path) if run and run.loss_path.is_file() else []
-        return Seen(names, identity, tuple(identity.photos()), run, len(runs), losses, identity.training.steps)
+        steps = losses[-1][0] if run and run.finished and losses else identity.training.steps
+        return Seen(names, identity, tuple(identity.photos()), run, len(runs), losses, steps)
     except (InputError, OSError) as error:
         return Seen(names, problem=str(error))
 
@@ -75,7 +76,9 @@ class IdentityScreen(StudioScreen):
 s finds the masks, t trains; w, x and u say how the photo under the cursor is used; m shows the mask as outline, veil, alone, or not."""
     DEFAULT_CSS = """
     IdentityScreen #body { layout: vertical; }
-    IdentityScreen #line { height: 1; padding: 0 1; background: $surface; }
+    IdentityScreen #line { height: 1; padding: 0 1; background: $surface; text-wrap: nowrap; text-overflow: ellipsis; }
+    IdentityScreen.-large PictureGrid { width: 12; }
+    IdentityScreen.-large TrainingPanel { display: none; }
     IdentityScreen #photos-row { height: 1fr; }
     IdentityScreen PictureGrid { width: 3fr; height: 1fr; }
     IdentityScreen #side { width: 2fr; min-width: 40; height: 1fr; padding-left: 1; }
@@ -195,7 +198,7 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
         self.query_one("#line", Static).update(line)
 
     def _show_tiles(self) -> None:
-        marks = {"automatic": "·", "corrected": "✎", "whole": "▣", "left-out": "⊘"}
+        marks = {"automatic": "·", "corrected": "*", "whole": "□", "left-out": "×"}
         tiles = []
         for photo in self.seen.photos:
             mark = "✓" if photo.state == "automatic" and photo.has_mask else marks[photo.state]
@@ -223,6 +226,10 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
             if photo.has_mask and photo.state in ("automatic", "corrected"):
                 facts.append(f" · shown: {self.mask_style} (m)", "dim")
         self.query_one("#facts", Static).update(facts)
+
+    def on_picture_grid_opened(self, message: PictureGrid.Opened) -> None:
+        """The photo takes the room of the training, and gives it back."""
+        self.toggle_class("-large")
 
     def on_picture_grid_moved(self, message: PictureGrid.Moved) -> None:
         """Another photo is under the cursor."""

@@ -114,6 +114,7 @@ class ProjectsScreen(StudioScreen):
     DEFAULT_CSS = """
     ProjectsScreen #body { layout: horizontal; }
     ProjectsScreen OptionList { width: 1fr; height: 1fr; border: none; background: $background; padding: 0; }
+    ProjectsScreen OptionList:focus { border: none; }
     ProjectsScreen #greeting { width: 1fr; height: 1fr; padding: 1 3; display: none; }
     ProjectsScreen #side { width: 40; height: 1fr; padding: 0 1; background: $surface; }
     ProjectsScreen #poster { width: 38; height: 12; }

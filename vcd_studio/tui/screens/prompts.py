@@ -59,13 +59,14 @@ class PromptsScreen(StudioScreen):
     DEFAULT_CSS = """
     PromptsScreen #body { layout: horizontal; }
     PromptsScreen #writing { width: 1fr; height: 1fr; }
-    PromptsScreen #file { height: 1; padding: 0 1; background: $surface; }
+    PromptsScreen #file { height: 1; padding: 0 1; background: $surface; text-wrap: nowrap; text-overflow: ellipsis; }
     PromptsScreen Editor { height: 1fr; border: none; padding: 0; }
     PromptsScreen #meaning { width: 38; height: 1fr; padding-left: 1; }
     PromptsScreen Expansion { height: 1fr; }
     PromptsScreen .setting { height: 1; width: 1fr; }
     PromptsScreen .setting Label { width: 7; color: $text-muted; }
     PromptsScreen #seeds { height: 1; border: none; width: 1fr; padding: 0 1; background: $panel; }
+    PromptsScreen #seeds:focus { border: none; background: $block-cursor-blurred-background; }
     PromptsScreen #sum { height: 1; color: $text-muted; }
     PromptsScreen #nothing { display: none; padding: 1 3; }
     PromptsScreen.-empty #nothing { display: block; }

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from vcd_studio.jobs.store import Store
 
 LINES = 500  # of a log, read at once
-EMPTY = "The queue is empty.\n\nIdentity (2) segments and trains, Prompts (3) enqueue clips; what they enqueue stands here, and stays when you leave."
+EMPTY = """The queue is empty.
+
+Identity (2) segments and trains, Prompts (3) enqueue clips.
+What they enqueue stands here, and stays when you leave."""
 
 
 class QueueScreen(StudioScreen):
@@ -37,7 +40,7 @@ class QueueScreen(StudioScreen):
     QueueScreen #empty { display: none; height: 3fr; padding: 1 3; }
     QueueScreen.-empty #empty { display: block; }
     QueueScreen.-empty JobTree { display: none; }
-    QueueScreen #title { height: 1; background: $surface; padding: 0 1; }
+    QueueScreen #title { height: 1; background: $surface; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     QueueScreen #below { height: 2fr; min-height: 8; }
     QueueScreen RichLog { width: 1fr; height: 1fr; padding: 0 1; background: $surface; scrollbar-size-vertical: 1; }
     QueueScreen #preview { width: 24; height: 1fr; }

@@ -81,7 +81,9 @@ class Choice(Widget, can_focus=True):
         self.value = value if value in choices else choices[0]
 
     def render(self) -> Text:
-        """All words, the chosen one marked."""
+        """All words, the chosen one marked; where they do not fit, the chosen one between arrows."""
+        if sum(len(choice) + 4 for choice in self.choices) > self.size.width:
+            return Text(f"‹ {plain(self.value)} ›", "bold", no_wrap=True)
         text = Text(no_wrap=True)
         for choice in self.choices:
             text.append(f" {'●' if choice == self.value else '○'} {plain(choice)} ", "bold" if choice == self.value else "dim")
@@ -102,6 +104,7 @@ class Form(ModalScreen[Any]):
         + """
     Form Label { color: $text-muted; }
     Form Input { height: 1; border: none; padding: 0 1; background: $panel; margin-bottom: 1; }
+    Form Input:focus { border: none; background: $block-cursor-blurred-background; }
     Form Choice { margin-bottom: 1; }
     Form #problem { color: $text-error; height: auto; }
     """

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from vcd_studio.jobs.model import Stage
 
 STATE_MARKS = {
-    "queued": "·", "running": "▶", "paused": "‖", "done": "✓", "failed": "✗", "cancelled": "⊘", "set-aside": "⚠",
+    "queued": "·", "running": "▶", "paused": "‖", "done": "✓", "failed": "✗", "cancelled": "×", "set-aside": "!",
 }  # fmt: skip
 
 

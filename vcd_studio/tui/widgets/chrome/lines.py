@@ -38,7 +38,7 @@ class TopLine(Horizontal):
     TopLine { height: 1; background: $panel; }
     TopLine > Place { width: auto; padding: 0 1; color: $text-muted; }
     TopLine > Place.-here { background: $primary; color: $background; text-style: bold; }
-    TopLine > #where { width: 1fr; text-align: right; padding: 0 1; color: $text; }
+    TopLine > #where { width: 1fr; text-align: right; padding: 0 1; color: $text; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self, mode: str) -> None:
@@ -60,7 +60,7 @@ class StatusLine(Static):
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
-    StatusLine { height: 1; background: $panel; color: $text; padding: 0 1; }
+    StatusLine { height: 1; background: $panel; color: $text; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class StatusLine(Static):
 
 
 def describe(snapshot: Snapshot) -> Text:
-    """`cpu idle │ 2 queued │ pocket-park: t2v 14/25 ━━━╸── 56% 0:12`, as much of it as there is."""
+    """`cpu idle │ 2 queued │ a dog in the snow · t2v 14/25`, as much of it as there is."""
     if snapshot.error:
         return Text(plain(snapshot.error), "bold")
     parts = [f"{worker.device} {worker.state}" for worker in snapshot.workers] or ["no worker"]
@@ -93,10 +93,10 @@ def describe(snapshot: Snapshot) -> Text:
     failed = sum(job.state in ("failed", "set-aside") for job in snapshot.jobs)
     running = snapshot.running()
     counts = [f"{count} {word}" for count, word in ((len(running), "running"), (queued, "queued"), (failed, "failed")) if count]
-    text = Text("⚙ " + ", ".join(parts) + "  ▤ " + (", ".join(counts) or "queue empty"))
+    text = Text(", ".join(parts) + " │ " + (", ".join(counts) or "queue empty"))
     for job in running[:1]:
         stage = next((stage for stage in snapshot.stages.get(job.id, ()) if stage.state == "running"), None)
-        text.append(f"  ▶ {plain(job.title)}")
+        text.append(f" │ {plain(job.title)}")
         if stage:
             text.append(f" · {stage.name} {stage.step}/{stage.steps}")
     return text

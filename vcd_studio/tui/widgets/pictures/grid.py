@@ -34,7 +34,7 @@ class TileView(Widget):
     DEFAULT_CSS = """
     TileView { layout: vertical; }
     TileView > Picture { width: 1fr; height: 1fr; }
-    TileView > Static { width: 1fr; height: 1; padding: 0; }
+    TileView > Static { width: 1fr; height: 1; padding: 0; text-wrap: nowrap; text-overflow: ellipsis; }
     TileView.-cursor > Static { background: $block-cursor-blurred-background; color: $block-cursor-blurred-foreground; }
     PictureGrid:focus TileView.-cursor > Static { background: $block-cursor-background; color: $block-cursor-foreground; }
     """

@@ -16,8 +16,12 @@ from vcd_studio.tui.widgets.prompts.reading import Reading, ReadPrompt
 class Expansion(OptionList):
     """Prompts to choose from. Space marks; marks stay with a prompt's text while the editor changes around it."""
 
-    HELP = "What the prompts expand to. Space marks the prompt under the cursor, e enqueues the marked ones (or this one), E all; Enter goes to its line."
-    DEFAULT_CSS = "Expansion { border: none; padding: 0; background: $background; scrollbar-size-vertical: 1; }"
+    HELP = """What the prompts expand to. Space marks the prompt under the cursor;
+e enqueues the marked ones (or this one), E all of them; Enter goes to its line."""
+    DEFAULT_CSS = """
+    Expansion { border: none; padding: 0; background: $background; scrollbar-size-vertical: 1; }
+    Expansion:focus { border: none; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "mark", "Mark", id="expansion.mark", tooltip="Mark this prompt for enqueueing, or unmark it"),
     ]

@@ -17,7 +17,8 @@ def details(job: "Job", stages: "tuple[Stage, ...]") -> Text:
     """What it is, how it went, its snapshot of settings, and the traceback where it failed."""
     text = Text()
     rows = [
-        ("job", f"#{job.id} {job.kind}"), ("title", job.title), ("project", str(job.project)), ("state", job.state), ("device", job.device or "any"),
+        ("job", f"#{job.id} {job.kind}"), ("title", job.title), ("project", str(job.project)), ("state", job.state),
+        ("device", job.device or "any"),
         ("created", _time(job.created)), ("started", _time(job.started)), ("finished", _time(job.finished)), ("error", job.error or ""),
     ]  # fmt: skip
     for name, value in rows:

@@ -26,7 +26,7 @@ class TrainingPanel(Widget):
 
     DEFAULT_CSS = """
     TrainingPanel { layout: vertical; height: 8; background: $surface; }
-    TrainingPanel #progress { height: 1; padding: 0 1; }
+    TrainingPanel #progress { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     TrainingPanel #row { height: 1fr; }
     TrainingPanel LossCurve { padding: 0 1; min-width: 30; }
     TrainingPanel Picture { width: 14; height: 1fr; margin-right: 1; }
