@@ -177,6 +177,27 @@ class Project:
             ) from error
         return Identity.open(self.path, name)
 
+    def add_photos(self, name: str, photos: Sequence[Path]) -> int:
+        """Copy more photos (files, or folders of them) into an identity; how many were new. InputError as in ``add_identity``: then none is added."""
+        identity = self.identity(name)
+        present = identity.photos()
+        known = {_digest(photo.path) for photo in present}
+        sources = [source for source in _photo_files(photos) if _digest(source) not in known]
+        if not sources:
+            raise InputError(f"There are no new photos for {quoted(name)} there; give at least one picture it does not have, or a folder of them.")
+        for source in sources:
+            open_photo(source)
+        folder = inside(self.path, "identities", identity.name, "photos")
+        try:
+            folder.mkdir(exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".photos.", suffix=".part", dir=folder.parent) as staging:
+                _copy_photos(sources, Path(staging), {photo.path.stem for photo in present})
+                for copy in sorted(Path(staging).iterdir()):
+                    os.rename(copy, folder / copy.name)
+        except OSError as error:
+            raise InputError(f"Photos cannot be added to {plain(str(folder))} ({reason(error)}); make the project writable.") from error
+        return len(sources)
+
     def clips(self) -> list[Clip]:
         """The finished clips, newest first."""
         return list_clips(self.outputs_dir)
@@ -246,8 +267,8 @@ def _digest(file: Path) -> str:
         raise InputError(f"The photo {plain(str(file))} cannot be read ({reason(error)}); check its permissions.") from error
 
 
-def _copy_photos(sources: list[Path], folder: Path) -> None:
-    used: set[str] = set()
+def _copy_photos(sources: list[Path], folder: Path, taken: Iterable[str] = ()) -> None:
+    used = set(taken)
     for source in sources:
         stem, suffix = slug(source.stem, 60, "photo"), source.suffix.lower() if is_photo_name(f"x{source.suffix}") else ".jpg"
         number = 1

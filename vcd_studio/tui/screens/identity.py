@@ -350,13 +350,12 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
         """Ask for a folder and copy its photos into this identity."""
         if (found := self._identity()) is None:
             return
-        identity = found[1]
+        project, identity = found
 
         def work(values: Values) -> int:
             if not values["photos"]:
                 raise InputError("Write the folder with the photos, or one photo.")
-            added: int = len(identity.add_photos([Path(values["photos"]).expanduser()]))
-            return added
+            return project.add_photos(identity.name, [Path(values["photos"]).expanduser()])
 
         def done(added: int | None) -> None:
             if added is not None:

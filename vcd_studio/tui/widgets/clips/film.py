@@ -23,7 +23,7 @@ class Film(Widget):
     """A stage's frames over its name. While playing, a frame that is not encoded yet is left out, never waited for."""
 
     DEFAULT_CSS = """
-    Film { layout: vertical; width: 1fr; height: 1fr; }
+    Film { layout: vertical; width: 1fr; height: 1fr; margin: 0 1; }
     Film Picture { width: 1fr; height: 1fr; }
     Film Static { height: 1; text-align: center; color: $text-muted; }
     """

@@ -92,7 +92,7 @@ def ready_kitty() -> None:
     def answered(*_: object, **__: object) -> None:
         raise _terminal.TerminalError("the terminal was asked by vcd_studio.tui.terminal")
 
-    _terminal.capture_terminal_response = answered
+    _terminal.capture_terminal_response = answered  # type: ignore[assignment]
     import textual_image.renderable.tgp  # noqa: F401
 
 

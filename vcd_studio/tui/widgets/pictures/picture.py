@@ -190,7 +190,7 @@ class Picture(Widget):
         region = self.region
         there, back = Control.move_to(region.x + left, region.y + top), Control.move_to(region.right, region.bottom - 1)
         data = f"{there.segment.text}{encoded.data}{back.segment.text}"
-        return [Segment(data, _NO_STYLE, _OUT_OF_BAND)]  # type: ignore[arg-type]
+        return [Segment(data, _NO_STYLE, _OUT_OF_BAND)]
 
     def _words(self, width: int, height: int, style: Style) -> list[Strip]:
         """What stands in for a picture: why there is none, or that it is on its way."""
