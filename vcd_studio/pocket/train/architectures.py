@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, MotionAdapter, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -36,10 +37,15 @@ def unet() -> UNet2DConditionModel:
 
 
 def motion_adapter() -> MotionAdapter:
-    return MotionAdapter(
+    """Every module ends in zeros, as AnimateDiff trains them: before the first step each frame is what the picture UNet makes."""
+    adapter = MotionAdapter(
         block_out_channels=CHANNELS, motion_layers_per_block=1, motion_mid_block_layers_per_block=1, motion_num_attention_heads=4,
         motion_norm_num_groups=8, motion_max_seq_length=32, use_motion_mid_block=True,
     )  # fmt: skip
+    for name, parameter in adapter.named_parameters():
+        if ".proj_out." in name:
+            torch.nn.init.zeros_(parameter)
+    return adapter
 
 
 def controlnet(base: UNet2DConditionModel) -> ControlNetModel:
