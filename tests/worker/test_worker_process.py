@@ -31,7 +31,7 @@ def test_a_job_runs_through_its_stages_and_says_so(store: Store, put: Put, start
         ("done", "made by face"),
         ("done", "made by save"),
     ]
-    assert [event.text for event in store.events(job.id)][1:3] == ["begins", "finished"]
+    assert [event.text for event in store.events(job.id)][1:3] == ["t2v: begins", "t2v: finished"]
     assert [attempt.outcome for attempt in store.attempts(job.id)] == ["done"]
     assert workers.status() == []
 
@@ -175,7 +175,7 @@ def test_an_idle_worker_is_woken_by_a_new_job(store: Store, put: Put, start_work
     worker.wait_for("holds cpu")
     job = put()
     workers.wake()
-    worker.wait_for(f"job {job.id} · save · finished")
+    worker.wait_for(f"job {job.id} · save: finished")
 
 
 def test_a_job_of_a_dead_worker_is_taken_over_by_one_that_was_idle(store: Store, put: Put, start_worker: StartWorker, gate: Gate) -> None:
@@ -188,7 +188,7 @@ def test_a_job_of_a_dead_worker_is_taken_over_by_one_that_was_idle(store: Store,
         second = start_worker()
         second.wait_for("was left by a dead worker")
         gate.open()
-        second.wait_for(f"job {job.id} · save · finished")
+        second.wait_for(f"job {job.id} · save: finished")
 
 
 def test_the_shipped_worker_starts_detached_is_refused_twice_and_stops(studio_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

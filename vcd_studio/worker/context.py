@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vcd_studio.jobs.model import Job, JobState, Level, Stage
 from vcd_studio.jobs.store import Store
+from vcd_studio.project.text import plain
 
 if TYPE_CHECKING:
     from vcd_studio.project.project import Project
@@ -67,8 +68,9 @@ class StageContext:
 
     def log(self, text: str, level: Level = "info") -> None:
         """A line for a person: into the job's log, and the worker's own."""
-        self.store.log(self.job.id, level, text)
-        print(f"job {self.job.id} · {self.stage.name} · {text}", flush=True)
+        line = f"{self.stage.name}: {plain(text)}"
+        self.store.log(self.job.id, level, line)
+        print(f"job {self.job.id} · {line}", flush=True)
 
     def step(self, step: int, steps: int, message: str | None = None, preview: str | None = None) -> None:
         """``step`` of ``steps`` are done. Raises Interrupted when a person or the system wants the worker to stop here."""

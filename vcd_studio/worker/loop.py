@@ -17,6 +17,7 @@ from vcd_studio.jobs.processes import is_alive
 from vcd_studio.jobs.store import Store, StoreError
 from vcd_studio.jobs.workers import resolve_device
 from vcd_studio.project.errors import InputError
+from vcd_studio.project.text import plain
 from vcd_studio.worker.context import Interrupted, StageContext
 from vcd_studio.worker.durable import settle
 from vcd_studio.worker.lease import Lease, WakeUp
@@ -75,7 +76,7 @@ class Worker:
             sentence = explain(error, where)
             self.store.fail(job.id, sentence, traceback.format_exc())
             self.store.log(job.id, "error", sentence)
-            traceback.print_exc()
+            print(plain(traceback.format_exc(), lines=True), file=sys.stderr, flush=True)
             self.networks.after_failure(error)
 
     def _run_stage(self, job: Job, stage: Stage) -> None:
@@ -125,10 +126,10 @@ def main(arguments: Sequence[str] | None = None, stages: Mapping[str, StageFunct
             worker.run(once=options.once)
             print(f"worker {lease.worker.pid} ends", flush=True)
     except StoreError as error:
-        print(error, file=sys.stderr)
+        print(plain(str(error)), file=sys.stderr)
         return 1
     except InputError as error:
-        print(error, file=sys.stderr)
+        print(plain(str(error)), file=sys.stderr)
         return 2
     return 0
 

@@ -42,9 +42,7 @@ class ClipStage:
         begun = self.context.result.get("clip")
         if begun and Path(begun).is_dir():
             return Path(begun)
-        names = "-".join(identity["name"] for identity in self.settings["identities"])
-        words = self.settings.get("name") or f"{names} {self.settings['prompt'].replace('<', '').replace('>', '')}"
-        folder = self.context.project.new_clip(words)
+        folder = self.context.project.new_clip(self.settings.get("name") or self.settings["prompt"])
         self.context.note(clip=str(folder))
         return folder
 

@@ -21,6 +21,7 @@ from vcd_studio.project.errors import InputError
 from vcd_studio.project.identity import RUN_FILE, TOKENS_FILE, Identity, Photo
 from vcd_studio.project.paths import write_atomic
 from vcd_studio.project.photos import open_photo, read_mask
+from vcd_studio.project.text import quoted
 from vcd_studio.worker.checkpoints import drop_checkpoint, load_checkpoint, save_checkpoint
 from vcd_studio.worker.context import Interrupted, StageContext
 from vcd_studio.worker.stages.segment import mask_photo
@@ -137,10 +138,12 @@ def _training_photos(context: StageContext, networks: Networks, identity: Identi
         name, state = kept["name"], kept["state"]
         photo = present.get(name)
         if photo is None:
-            raise InputError(f'The photo "{name}" of "{identity.name}" is gone since this job was enqueued; put it back or enqueue again.')
+            raise InputError(
+                f'The photo {quoted(name)} of "{identity.name}" is gone since this job was enqueued; put it back or enqueue again.'
+            )
         if file_hash(photo.path) != kept["sha256"]:
             raise InputError(
-                f'The photo "{name}" of "{identity.name}" has changed since this job was enqueued; enqueue again to train on it.'
+                f'The photo {quoted(name)} of "{identity.name}" has changed since this job was enqueued; enqueue again to train on it.'
             )
         if state == "whole":
             photos.append(TrainingPhoto(open_photo(photo.path), None))
