@@ -178,13 +178,13 @@ class Project:
         return Identity.open(self.path, name)
 
     def add_photos(self, name: str, photos: Sequence[Path]) -> int:
-        """Copy more photos (files, or folders of them) into an identity; how many were new. InputError as in ``add_identity``: then none is added."""
+        """Copy more photos (files, or folders of them) into an identity; how many were new. InputError as in ``add_identity``."""
         identity = self.identity(name)
         present = identity.photos()
         known = {_digest(photo.path) for photo in present}
         sources = [source for source in _photo_files(photos) if _digest(source) not in known]
         if not sources:
-            raise InputError(f"There are no new photos for {quoted(name)} there; give at least one picture it does not have, or a folder of them.")
+            raise InputError(f"There are no new photos for {quoted(name)} there; give a picture it does not have, or a folder of them.")
         for source in sources:
             open_photo(source)
         folder = inside(self.path, "identities", identity.name, "photos")
@@ -193,7 +193,7 @@ class Project:
             with tempfile.TemporaryDirectory(prefix=".photos.", suffix=".part", dir=folder.parent) as staging:
                 _copy_photos(sources, Path(staging), {photo.path.stem for photo in present})
                 for copy in sorted(Path(staging).iterdir()):
-                    os.rename(copy, folder / copy.name)
+                    copy.rename(folder / copy.name)
         except OSError as error:
             raise InputError(f"Photos cannot be added to {plain(str(folder))} ({reason(error)}); make the project writable.") from error
         return len(sources)
