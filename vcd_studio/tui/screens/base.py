@@ -67,9 +67,10 @@ class StudioScreen(Screen[None]):
             picture.refresh()
 
     def tell(self, snapshot: Snapshot) -> None:
-        """A new snapshot, for the status line and for the screen."""
-        self.query_one(StatusLine).tell(snapshot)
-        self.queue_changed(snapshot)
+        """A new snapshot, for the status line and for the screen; one that is not built yet, or goes, needs none."""
+        if self.is_mounted and self.query(StatusLine):
+            self.query_one(StatusLine).tell(snapshot)
+            self.queue_changed(snapshot)
 
     def project_changed(self) -> None:
         """Read what this screen shows of the project again."""
