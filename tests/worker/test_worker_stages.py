@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from conftest import WorkerProcess
 
 TRAINING = {"steps": 4, "bank": 4, "batch": 2, "checkpoint_every": 2, "preview_every": 2, "tokens": 2}
-QUICK = {"frames": 4, "steps": 4, "guidance": 2.0, "tiled_strength": 0.5, "face_strength": 0.5, "preview_every": 2}
+QUICK = {"frames": 4, "steps": 2, "guidance": 1.0, "tiled_strength": 0.5, "face_strength": 0.5, "preview_every": 2}
 
 
 @pytest.fixture(scope="session")
@@ -135,11 +135,11 @@ def test_training_segments_first_and_leaves_a_whole_run(store: Store, project: P
 def test_a_training_killed_with_9_ends_with_the_very_same_tokens(
     store: Store, project: Project, worker_process: Callable[..., WorkerProcess]
 ) -> None:
-    plan = {"steps": 40, "checkpoint_every": 5, "preview_every": 0}
+    plan = {"steps": 30, "checkpoint_every": 5, "preview_every": 0}
     unbroken = trained(store, project, **plan)
     job = enqueue_train(store, project, "rex", {**TRAINING, **plan})
     worker = worker_process("-m", "vcd_studio.worker", "--device", "cpu", "--once")
-    worker.wait_for("step 10 of 40")
+    worker.wait_for("step 10 of 30")
     worker.kill()
     assert store.job(job.id).state == "running"
     work(store)
