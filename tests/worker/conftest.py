@@ -16,7 +16,7 @@ from vcd_studio.jobs.model import Job
 from vcd_studio.jobs.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE = 120.0
+PATIENCE = 600.0
 
 
 class WorkerProcess:

@@ -24,7 +24,7 @@ from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
 
 WorkerState = Literal["running", "idle", "dead"]
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 """How long a fresh process may take to claim its device before start() gives up on it."""
 
 LARGEST_LOG = 4 * 1024 * 1024
