@@ -1,0 +1,115 @@
+"""What holds for every verb: help with an example, --json, exit codes, and no torch behind it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from vcd_studio import __version__
+from vcd_studio.cli import app
+
+
+def verbs(command: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    """Every verb with the words that lead to it."""
+    if not hasattr(command, "commands"):
+        return [(path, command)]
+    return [found for name, inner in command.commands.items() for found in verbs(inner, (*path, name))]
+
+
+VERBS = verbs(typer.main.get_command(app))
+NAMED = {
+    "demo",
+    "generate",
+    *(f"project {verb}" for verb in ("new", "list", "check")),
+    *(f"identity {verb}" for verb in ("add", "segment", "train", "show")),
+    *(f"queue {verb}" for verb in ("list", "show", "cancel", "retry", "move", "pause", "resume", "clear")),
+    *(f"worker {verb}" for verb in ("start", "stop", "status", "run")),
+    *(f"clips {verb}" for verb in ("list", "show", "export")),
+}
+
+
+def test_the_verbs_are_those_of_the_contract() -> None:
+    assert {" ".join(path) for path, _ in VERBS} == NAMED
+
+
+@pytest.mark.parametrize(("path", "command"), VERBS, ids=[" ".join(path) for path, _ in VERBS])
+def test_every_verb_answers_in_json_and_helps_with_an_example(path: tuple[str, ...], command: Any, studio: Any) -> None:
+    assert any("--json" in parameter.opts for parameter in command.params)
+    said = studio(*path, "--help")
+    assert said.code == 0
+    assert f"Example: vcd-studio {' '.join(path)}" in said.out
+    assert said.err == ""
+
+
+@pytest.mark.parametrize("words", [["--help"], *([group, "--help"] for group in ("project", "identity", "queue", "worker", "clips"))])
+def test_every_group_helps_with_an_example(words: list[str], studio: Any) -> None:
+    said = studio(*words)
+    assert said.code == 0
+    assert "Example: vcd-studio" in said.out
+
+
+@pytest.mark.parametrize("words", [["paint"], ["queue", "paint"], ["generate"], ["queue", "cancel", "one"], ["--graphics", "oil"]])
+def test_wrong_usage_is_two_and_stdout_stays_empty(words: list[str], studio: Any) -> None:
+    said = studio(*words)
+    assert (said.code, said.out) == (2, "")
+    assert said.err
+
+
+def test_the_version(studio: Any) -> None:
+    assert studio("--version").out.strip() == __version__
+
+
+def test_the_screens_want_a_terminal(studio: Any) -> None:
+    said = studio()
+    assert said.code == 2
+    assert "need a terminal" in said.err
+
+
+def test_the_screens_open_on_a_project(studio: Any, film: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vcd_studio import tui
+
+    opened: list[tuple[Path | None, str]] = []
+    monkeypatch.setattr(tui, "run", lambda project, graphics: opened.append((project, graphics)) or 0)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert studio("--project", film.path, "--graphics", "halfcell").code == 0
+    assert studio().code == 0
+    assert opened == [(film.path, "halfcell"), (None, "auto")]
+    assert studio("--project", film.path / "nowhere").code == 2
+
+
+FRESH = """
+import contextlib, io, sys
+sys.argv = ["vcd-studio", "--help"]
+from vcd_studio.cli import main
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+    main()
+heavy = {"torch", "diffusers", "transformers", "textual", "textual_image", "pydantic", "numpy", "PIL", "av", "rich", "tomlkit"}
+print(*sorted(heavy & set(sys.modules)))
+"""
+AT_WORK = """
+import contextlib, sys
+from vcd_studio.cli import main
+for words in (["project", "list"], ["queue", "list"], ["worker", "status"], ["clips", "list"], ["identity", "show", sys.argv[1], "rex"]):
+    sys.argv = ["vcd-studio", *words]
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr):
+        main()
+print(*sorted({"torch", "diffusers", "transformers", "textual"} & set(sys.modules)))
+"""
+
+
+def test_help_imports_nothing_heavy() -> None:
+    done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_verbs_never_import_torch(film: Any) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_WORK.replace("sys.argv[1]", repr(str(film.path)))], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "", done.stderr

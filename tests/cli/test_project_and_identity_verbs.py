@@ -1,0 +1,130 @@
+"""project new|list|check and identity add|segment|train|show, with what a person may get wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vcd_studio.project.project import Project
+
+
+def test_a_new_project_is_made_listed_and_sound(studio: Any, tmp_path: Path) -> None:
+    made = studio("project", "new", "film", "--pack", "sd15", "--json")
+    assert made.code == 0
+    assert made.json == {"path": str(tmp_path / "film"), "name": "film", "pack": "sd15", "identities": [], "clips": 0, "problem": None}
+    listed = studio("project", "list", "--json").json
+    assert listed[0] == made.json
+    assert "Pocket park" in {project["name"] for project in listed}
+    assert str(tmp_path / "film") in studio("project", "list").out
+    checked = studio("project", "check", "film", "--json")
+    assert (checked.code, checked.json) == (0, {"path": str(tmp_path / "film"), "problems": []})
+
+
+def test_a_folder_with_files_becomes_no_project(studio: Any, film: Project) -> None:
+    said = studio("project", "new", film.path)
+    assert said.code == 2
+    assert "not empty" in said.err
+
+
+def test_check_tells_every_problem_with_file_and_line(studio: Any, film: Project) -> None:
+    film.file.write_text('name = "film"\npack = "pocket"\n[defaults]\nframs = 8\n')
+    (film.path / "identities/rex/photos/0.png").write_text("no picture")
+    said = studio("project", "check", film.path, "--json")
+    assert said.code == 1
+    first, *others = said.json["problems"]
+    assert (Path(first["file"]).name, first["line"]) == ("project.toml", 4)
+    assert "frames" in first["message"]
+    assert any(problem["file"].endswith("0.png") for problem in others)
+    assert "project.toml, line 4" in studio("project", "check", film.path).out
+
+
+@pytest.mark.parametrize("words", [["project", "check"], ["identity", "show"], ["generate"]])
+def test_a_folder_that_is_not_there_is_wrong_input(words: list[str], studio: Any) -> None:
+    said = studio(*words, "nowhere", *(["rex"] if words[0] == "identity" else []))
+    assert (said.code, said.out) == (2, "")
+    assert said.err.count("\n") == 1
+    assert "nowhere" in said.err
+
+
+def test_a_broken_toml_is_told_with_its_line(studio: Any, film: Project) -> None:
+    film.file.write_text('name = "film"\npack = \n')
+    for words in (["identity", "show", film.path, "rex"], ["generate", film.path], ["clips", "list", film.path]):
+        said = studio(*words)
+        assert said.code == 2
+        assert "project.toml, line 2" in said.err
+        assert said.err.count("\n") == 1
+
+
+def test_an_identity_is_added_and_shown(studio: Any, tmp_path: Path, photos: Path) -> None:
+    Project.create(tmp_path / "film")
+    added = studio("identity", "add", "film", "rex", "--noun", "dog", photos, "--json")
+    assert added.code == 0
+    assert (added.json["token"], added.json["noun"], added.json["consent"]) == ("<rex>", "dog", None)
+    assert [photo["file"] for photo in added.json["photos"]] == ["photos/0.png", "photos/1.png", "photos/2.png"]
+    assert {photo["mask"] for photo in added.json["photos"]} == {"automatic"}
+    assert studio("identity", "show", "film", "rex", "--json").json == added.json
+    shown = studio("identity", "show", "film", "rex").out
+    assert "photos/2.png" in shown
+    assert "not trained yet" in shown
+
+
+def test_no_photos_and_no_pictures_leave_nothing_behind(studio: Any, film: Project, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "letter.jpg").write_text("Dear reader")
+    for photos, word in (("empty", "no photos"), ("letter.jpg", "letter.jpg"), ("nowhere.jpg", "nowhere.jpg")):
+        said = studio("identity", "add", film.path, "tom", "--noun", "cat", photos)
+        assert (said.code, said.out) == (2, "")
+        assert word in said.err
+        assert said.err.count("\n") == 1
+    assert studio("identity", "add", film.path, "tom", "--noun", "cat").code == 2
+    assert [entry.name for entry in (film.path / "identities").iterdir()] == ["rex"]
+
+
+@pytest.mark.parametrize(("flag", "answer"), [("--consent", True), ("--no-consent", False)])
+def test_a_person_needs_an_answer_about_consent(flag: str, answer: bool, studio: Any, film: Project, photos: Path) -> None:
+    asked = studio("identity", "add", film.path, "mia", "--noun", "woman", photos)
+    assert asked.code == 2
+    assert "--consent" in asked.err
+    assert studio("identity", "add", film.path, "mia", "--noun", "woman", flag, photos, "--json").json["consent"] is answer
+    assert f"consent = {str(answer).lower()}" in film.identity("mia").file.read_text()
+
+
+def test_at_a_terminal_the_question_is_asked(studio: Any, film: Project, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    questions: list[str] = []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda question, err: questions.append(question) or True)
+    assert studio("identity", "add", film.path, "mia", "--noun", "woman", photos, "--json").json["consent"] is True
+    assert studio("identity", "add", film.path, "tom", "--noun", "cat", photos, "--json").json["consent"] is None
+    assert len(questions) == 1
+
+
+def test_an_unknown_identity_is_told_with_the_known_ones(studio: Any, film: Project) -> None:
+    for verb in ("show", "segment", "train"):
+        said = studio("identity", verb, film.path, "rax")
+        assert said.code == 2
+        assert '"rex"' in said.err
+
+
+def test_segment_and_train_wait_in_the_queue(studio: Any, film: Project) -> None:
+    masks = studio("identity", "segment", film.path, "rex", "--no-worker", "--json")
+    tokens = studio("identity", "train", film.path, "rex", "--set", "steps=7", "--no-worker", "--json")
+    assert (masks.code, masks.json["kind"], masks.json["state"]) == (0, "segment", "queued")
+    assert (tokens.code, tokens.json["kind"], tokens.json["stage"]) == (0, "train", "train")
+    job = studio("queue", "show", str(tokens.json["id"]), "--json").json
+    assert job["settings"]["training"]["steps"] == 7
+
+
+@pytest.mark.parametrize("change", ["steps=many", "step=7", "steps", "steps=-1"])
+def test_a_wrong_setting_enqueues_nothing(change: str, studio: Any, film: Project) -> None:
+    said = studio("identity", "train", film.path, "rex", "--set", change, "--no-worker")
+    assert (said.code, said.out) == (2, "")
+    assert studio("queue", "list", "--json").json == []
+
+
+def test_text_from_outside_is_shown_and_not_obeyed(studio: Any, film: Project) -> None:
+    said = studio("identity", "show", film.path, "re\x1b[31mx")
+    assert said.code == 2
+    assert "\x1b" not in said.err
