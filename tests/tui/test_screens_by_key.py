@@ -12,6 +12,7 @@ from vcd_studio.jobs.store import Store
 from vcd_studio.project.project import Project
 from vcd_studio.tui.app import StudioApp
 from vcd_studio.tui.commands import all_commands
+from vcd_studio.tui.screens.dialogs.dialogs import Complaint
 from vcd_studio.tui.screens.dialogs.form import Form
 from vcd_studio.tui.widgets.pictures.grid import PictureGrid
 from vcd_studio.tui.widgets.pictures.picture import Picture
@@ -268,10 +269,12 @@ async def test_a_file_rewritten_in_place_is_seen(studio: Studio, project: Projec
 
 
 async def test_a_broken_project_is_one_sentence(studio: Studio, project: Project) -> None:
-    project.file.write_text('nam = "x"')
+    project.file.write_text('name = "x"\npak = "pocket"\n')
     app = studio(project.path)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until_text(pilot, "line 1")
+        await until(pilot, lambda: isinstance(app.screen, Complaint), "the complaint")
+        assert isinstance(app.screen, Complaint)
+        assert "project.toml, line 2" in app.screen.sentence
         await pilot.press("enter")
         await until_text(pilot, "cannot be opened")
 
