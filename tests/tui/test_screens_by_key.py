@@ -6,6 +6,7 @@ from pathlib import Path
 
 from conftest import screen_text, until, until_quiet, until_text
 from studio_fixtures import FakeWorkers, make_clip, make_queue, photo_folder, subject
+from textual import events
 from textual.widgets import Input, TextArea
 
 from vcd_studio.jobs.store import Store
@@ -73,6 +74,20 @@ async def test_a_person_needs_an_answer_about_consent(studio: Studio, project: P
         await pilot.press("right", "enter")
         await until(pilot, lambda: "ada" in project.identity_names(), "the identity")
         assert project.identity("ada").consent is True
+
+
+async def test_keys_typed_faster_than_the_focus_moves_go_where_they_were_meant(studio: Studio) -> None:
+    app = studio()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "Welcome to VCD Studio")
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(app.screen, Form), "the form")
+        for letter in ("a", "\r", "b", "c", "\r", "d"):
+            key, character = ("enter", letter) if letter == "\r" else (letter, letter)
+            app.post_message(events.Key(key, character))
+        await until(pilot, lambda: app.screen.query_one("#field-pack", Input).value == "pocketd", "the last letter")
+        assert app.screen.query_one("#field-name", Input).value == "a"
+        assert app.screen.query_one("#field-folder", Input).value == "bc"
 
 
 async def test_a_photo_that_is_no_picture_stays_a_sentence_in_the_form(studio: Studio, project: Project, tmp_path: Path) -> None:
@@ -227,7 +242,9 @@ async def test_a_clip_is_opened_scrubbed_and_played(studio: Studio, project: Pro
         await pilot.press("left", "left", "left")
         await until_text(pilot, "6/6")
         await pilot.press("b")
-        await until(pilot, lambda: sum(bool(picture.encoded) for picture in app.screen.query("#films Picture").results(Picture)) == 2, "both stages")
+        await until(
+            pilot, lambda: sum(bool(picture.encoded) for picture in app.screen.query("#films Picture").results(Picture)) == 2, "both stages"
+        )
         await pilot.press("b", "p")
         await until_text(pilot, "▶")
         await until(pilot, lambda: app.screen.query("Film").first().prepared == 6, "all frames ready")  # type: ignore[attr-defined]

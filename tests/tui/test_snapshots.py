@@ -46,7 +46,9 @@ def _undated(app: StudioApp) -> None:
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("screen", SCREENS)
-def test_screen(screen: str, size: tuple[int, int], park: Project, studio: Callable[..., StudioApp], store: Store, snap_compare: Callable[..., bool]) -> None:
+def test_screen(
+    screen: str, size: tuple[int, int], park: Project, studio: Callable[..., StudioApp], store: Store, snap_compare: Callable[..., bool]
+) -> None:
     if screen == "queue":
         make_queue(store, park)
     key, words = SCREENS[screen]

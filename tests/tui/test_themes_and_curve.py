@@ -20,7 +20,12 @@ def test_the_shipped_themes_are_a_dark_and_a_light_one() -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [('primary = "#12345', "cannot be read"), ('primry = "#123456"', "primry"), ('primary = "no colour"', "is no colour"), ("dark = true", "primary")],
+    [
+        ('primary = "#12345', "cannot be read"),
+        ('primry = "#123456"', "primry"),
+        ('primary = "no colour"', "is no colour"),
+        ("dark = true", "primary"),
+    ],
 )
 def test_a_wrong_theme_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "mine.toml"

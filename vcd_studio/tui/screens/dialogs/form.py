@@ -57,6 +57,23 @@ class PathSuggester(Suggester):
         return None
 
 
+class Line(Input):
+    """An input whose Enter moves on at once: keys that were typed faster than the focus moved go where they were meant."""
+
+    async def _on_key(self, event: events.Key) -> None:
+        focused, form = self.screen.focused, self.screen
+        if focused is not None and focused is not self:
+            event.stop()
+            event.prevent_default()
+            focused._forward_event(events.Key(event.key, event.character))
+        elif event.key == "enter" and isinstance(form, Form):
+            event.stop()
+            event.prevent_default()
+            form.line_done(self)
+        else:
+            await super()._on_key(event)
+
+
 class Choice(Widget, can_focus=True):
     """One of a few words: ← → or space change it."""
 
@@ -141,7 +158,7 @@ class Form(ModalScreen[Any]):
                     yield Choice(field.choices, field.value, f"field-{field.name}")
                 else:
                     suggester = PathSuggester() if field.path else None
-                    yield Input(field.value, placeholder=field.hint, suggester=suggester, id=f"field-{field.name}", select_on_focus=False)
+                    yield Line(field.value, placeholder=field.hint, suggester=suggester, id=f"field-{field.name}", select_on_focus=False)
             yield Static(markup=False, id="problem")
             yield Static(f"Tab next line · Enter {self.done} · Esc give up", markup=False, classes="keys")
 
@@ -170,15 +187,15 @@ class Form(ModalScreen[Any]):
         """A line may show or hide another."""
         self._show_fields()
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def line_done(self, line: Line) -> None:
         """Enter goes to the next line, and from the last one does it."""
-        event.stop()
+        self._show_fields()
         lines = [self.query_one(f"#field-{field.name}") for field in self.fields]
-        lines = [line for line in lines if line.display]
-        if event.input is lines[-1]:
+        lines = [one for one in lines if one.display]
+        if line is lines[-1]:
             self.action_submit()
         else:
-            lines[lines.index(event.input) + 1].focus()
+            self.set_focus(lines[lines.index(line) + 1])
 
     def on_key(self, event: events.Key) -> None:
         """Up and down move between the lines although inputs know them too."""
