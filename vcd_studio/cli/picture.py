@@ -14,7 +14,7 @@ def show_picture(path: Path, graphics: str) -> bool:
     if not sys.stdout.isatty() or graphics == "off":
         return False
     from rich.console import Console
-    from rich.segment import Segments
+    from rich.segment import Segment, Segments
 
     from vcd_studio.project.photos import open_photo
     from vcd_studio.tui.terminal import look
@@ -33,5 +33,5 @@ def show_picture(path: Path, graphics: str) -> bool:
         sys.stdout.write("" if drawn.strips else "\n")
         sys.stdout.flush()
     for strip in drawn.strips:
-        console.print(Segments(strip, new_lines=False), end="\n")
+        console.print(Segments([*strip, Segment.line()]))
     return True
