@@ -1,5 +1,6 @@
 """The app: five screens, one open project, one look at the queue. The work is done by workers; the store says how far they are."""
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -207,12 +208,21 @@ class StudioApp(App[int]):
             self.push_screen(Complaint(sentence, trace))
 
 
-def open_studio(project: Path | None, graphics: str) -> int:
-    """Ask the terminal, then run the app; the exit code. Raises SettingsError for settings that cannot be read."""
+def _settings() -> "Settings | None":
+    """The user's settings; None where there are none, for reading them costs a quarter of the time to the first paint."""
+    from vcd_studio.locations import settings_path
+
+    if not settings_path().exists() and not any(name in os.environ for name in ("VCD_GRAPHICS", "VCD_THEME", "VCD_DEVICE", "VCD_KEYMAP")):
+        return None
     from vcd_studio.settings import load_settings
 
-    settings = load_settings()
-    terminal = look(settings.graphics if graphics == "auto" else graphics)
+    return load_settings()
+
+
+def open_studio(project: Path | None, graphics: str) -> int:
+    """Ask the terminal, then run the app; the exit code. Raises SettingsError for settings that cannot be read."""
+    settings = _settings()
+    terminal = look(settings.graphics if settings and graphics == "auto" else graphics)
     if terminal.graphics == "kitty":
         from vcd_studio.tui.widgets.pictures.encode import ready_kitty
 
