@@ -46,7 +46,8 @@ def test_mask_box_and_face_agree(seed: int) -> None:
     assert picture.box is not None, "a medium shot always shows its subject in the middle of the clip"
     left, top, right, bottom = (int(v) for v in picture.box)
     inside = picture.mask[top:bottom, left:right] > 127
-    assert inside.any(0).all() and (picture.mask > 127).sum() == inside.sum()
+    assert inside.any(0).all()
+    assert (picture.mask > 127).sum() == inside.sum()
     if picture.face is not None:
         x, y = (picture.face[0] + picture.face[2]) / 2, (picture.face[1] + picture.face[3]) / 2
         assert picture.mask[min(63, int(y)), min(63, int(x))] > 127, "the middle of the face belongs to the subject"
@@ -87,5 +88,6 @@ def test_a_picture_of_any_size_shows_the_same_scene(size: int) -> None:
     shot = sample_shot(rng, identity, "medium")
     picture, reference = render(identity, shot, 0.0, size), render(identity, shot, 0.0, 64)
     assert picture.image.shape == (size, size, 3)
-    assert picture.box is not None and reference.box is not None
+    assert picture.box is not None
+    assert reference.box is not None
     assert np.allclose(np.array(picture.box) / size, np.array(reference.box) / 64, atol=0.04)

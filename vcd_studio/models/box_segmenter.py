@@ -24,7 +24,7 @@ class BoxSegmenter(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     config_name = "config.json"
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(self, widths: Sequence[int] = (16, 32, 64, 96), size: int = 64) -> None:
         super().__init__()
         a, b, c, d = widths
@@ -49,19 +49,18 @@ class BoxSegmenter(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """The mask of ``box``'s subject as coverage 0..1, at the picture's size."""
         size = int(self.config["size"])
         left, top, side = crop_of((box.left, box.top, box.right, box.bottom))
-        crop = image.convert("RGB").transform((size, size), Image.Transform.EXTENT, (left, top, left + side, top + side), Image.Resampling.BILINEAR)
+        whole, factor = image.convert("RGB"), 1.0
         if side > 2 * size:  # Pillow's transform does not average: shrink first where the crop is much larger
             factor = size / side
-            small = image.convert("RGB").resize((max(1, round(image.width * factor)), max(1, round(image.height * factor))), Image.Resampling.BOX)
-            extent = tuple(v * factor for v in (left, top, left + side, top + side))
-            crop = small.transform((size, size), Image.Transform.EXTENT, extent, Image.Resampling.BILINEAR)
+            whole = whole.resize((max(1, round(image.width * factor)), max(1, round(image.height * factor))), Image.Resampling.BOX)
+        extent = (left * factor, top * factor, (left + side) * factor, (top + side) * factor)
+        crop = whole.transform((size, size), Image.Transform.EXTENT, extent, Image.Resampling.BILINEAR)
         picture = torch.from_numpy(np.array(crop)).permute(2, 0, 1).float() / 127.5 - 1
         painted = torch.from_numpy(paint_box((box.left, box.top, box.right, box.bottom), left, top, side, size))[None]
         logits = self(torch.cat([picture, painted])[None].to(self.device, self.dtype))
         coverage = Image.fromarray(logits[0, 0].float().sigmoid().cpu().numpy())
         inverse = (size / side, 0.0, -left * size / side, 0.0, size / side, -top * size / side)
-        whole = coverage.transform(image.size, Image.Transform.AFFINE, inverse, Image.Resampling.BILINEAR)
-        return np.array(whole, np.float32)
+        return np.array(coverage.transform(image.size, Image.Transform.AFFINE, inverse, Image.Resampling.BILINEAR), np.float32)
 
 
 def crop_of(box: tuple[float, float, float, float]) -> tuple[float, float, float]:

@@ -31,7 +31,8 @@ class Residual(nn.Module):
         self.body = nn.Sequential(conv(channels, channels), conv(channels, channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.body(x)
+        y: torch.Tensor = self.body(x)
+        return x + y
 
 
 class CentreDetector(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -42,7 +43,7 @@ class CentreDetector(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     config_name = "config.json"
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(self, classes: Sequence[str] = ("object",), widths: Sequence[int] = (24, 48, 96, 128), size: int = 64) -> None:
         super().__init__()
         a, b, c, d = widths

@@ -22,7 +22,8 @@ class DenseBlock(nn.Module):
         seen = [x]
         for index in range(4):
             seen.append(F.leaky_relu(getattr(self, f"conv{index + 1}")(torch.cat(seen, 1)), 0.2))
-        return x + 0.2 * self.conv5(torch.cat(seen, 1))
+        y: torch.Tensor = self.conv5(torch.cat(seen, 1))
+        return x + 0.2 * y
 
 
 class RRDB(nn.Module):
@@ -33,7 +34,8 @@ class RRDB(nn.Module):
         self.rdb1, self.rdb2, self.rdb3 = (DenseBlock(features, growth) for _ in range(3))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + 0.2 * self.rdb3(self.rdb2(self.rdb1(x)))
+        y: torch.Tensor = self.rdb3(self.rdb2(self.rdb1(x)))
+        return x + 0.2 * y
 
 
 class RRDBNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -41,7 +43,7 @@ class RRDBNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     config_name = "config.json"
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(self, scale: int = 4, num_feat: int = 64, num_block: int = 23, num_grow_ch: int = 32) -> None:
         super().__init__()
         self.fold = {1: 4, 2: 2, 4: 1}[scale]

@@ -20,7 +20,7 @@ GROUND = {"medium": 0.90, "far": 0.80, "close up": 0.95}
 
 
 def _paint(colour: Colour, stroke: float = 0.0) -> skia.Paint:
-    red, green, blue = (int(round(255 * min(1.0, max(0.0, c)))) for c in colour)
+    red, green, blue = (round(255 * min(1.0, max(0.0, c))) for c in colour)
     paint = skia.Paint(Color=skia.Color(red, green, blue), AntiAlias=True)
     if stroke:
         paint.setStyle(skia.Paint.kStroke_Style)
@@ -134,7 +134,8 @@ def _draw_head(pen: Pen, who: Identity) -> None:
     if who.hair_style != "bald":
         pen.canvas.save()
         pen.canvas.clipPath(skia.Path.Circle(x, y, r * 1.06), True)
-        pen.shape([(x - 0.3, y - 0.02), (x - 0.13, y + 0.02), (x - 0.06, y + 0.10), (x + 0.3, y + 0.10), (x + 0.3, y + 0.3), (x - 0.3, y + 0.3)], hair)  # fmt: skip
+        fringe = [(-0.3, -0.02), (-0.13, 0.02), (-0.06, 0.10), (0.3, 0.10), (0.3, 0.3), (-0.3, 0.3)]
+        pen.shape([(x + dx, y + dy) for dx, dy in fringe], hair)
         pen.canvas.restore()
     for eye in (x + 0.00, x + 0.13):
         if who.glasses:
@@ -313,7 +314,8 @@ def _forest(pen: Pen, horizon: float, scroll: float, time: float, rng: np.random
         height, base = 0.32 + 0.22 * n[0], horizon + 0.05
         pen.box(x - 0.02, base - 0.1, x + 0.02, base + 0.02, (0.36, 0.22, 0.12))
         green = (0.08 + 0.06 * n[1], 0.32 + 0.10 * n[1], 0.16)
-        pen.shape([(x - 0.13, base - 0.06), (x + 0.13, base - 0.06), (x + 0.01 * math.sin(3 * time + 9 * n[2]), base - 0.06 - height)], green)
+        top = (x + 0.01 * math.sin(3 * time + 9 * n[2]), base - 0.06 - height)
+        pen.shape([(x - 0.13, base - 0.06), (x + 0.13, base - 0.06), top], green)
 
 
 def _desert(pen: Pen, horizon: float, scroll: float, time: float, rng: np.random.Generator) -> None:
@@ -403,7 +405,8 @@ def draw(identity: Identity, shot: Shot, time: float, size: int) -> Picture:
     centre_x = (stand_x + head[0] * scale * shot.facing) * size
     centre_y = (stand_y - head[1] * scale) * size
     radius = head[2] * scale * size
-    return Picture(image, mask, _box_of(mask), _clip_box((centre_x - radius, centre_y - radius, centre_x + radius, centre_y + radius), size))
+    face = (centre_x - radius, centre_y - radius, centre_x + radius, centre_y + radius)
+    return Picture(image, mask, _box_of(mask), _clip_box(face, size))
 
 
 def draw_scene(shot: Shot, size: int) -> NDArray[np.uint8]:

@@ -26,7 +26,8 @@ def photos(identity: Identity, count: int = 6, size: int = 256, seed: int = 0, s
     taken = []
     for index in range(count):
         shot: Shot = sample_shot(rng, identity, framing=FRAMINGS[0] if index % 3 == 0 else FRAMINGS[1])
-        taken.append(render(identity, replace(shot, scene=scene or SCENES[index % len(SCENES)], size=0.8 if index % 3 == 0 else 1.15), 0.3, size))
+        shot = replace(shot, scene=scene or SCENES[index % len(SCENES)], size=0.8 if index % 3 == 0 else 1.15)
+        taken.append(render(identity, shot, 0.3, size))
     return taken
 
 

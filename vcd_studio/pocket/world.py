@@ -100,7 +100,8 @@ class Shot:
     """Where, how and how large an identity is seen.
 
     ``x`` is the subject's centre (0 left .. 1 right) at time 0 and ``drift`` its travel in picture widths per second; ``size`` scales the
-    framing's usual size (about 0.85..1.15; close ups from 0.62, so that the Face stage's crops are familiar); ``facing`` is +1 (right) or -1; ``phase`` is in cycles; ``pace`` in cycles per second.
+    framing's usual size (about 0.85..1.15; close ups from 0.62, so that the Face stage's crops are familiar);
+    ``facing`` is +1 (right) or -1; ``phase`` is in cycles; ``pace`` in cycles per second.
     """
 
     scene: str
@@ -296,7 +297,8 @@ def caption(identity: Identity, shot: Shot, rng: np.random.Generator, subject: s
 
 def vocabulary() -> list[str]:
     """Every word a caption of this world can contain, sorted, without repeats; and the words its users will want beside them."""
-    words = set("a an the of with and in on at photo video close up zoomed far away very small distance plain background night".split())
+    words = {"a", "an", "the", "of", "with", "and", "in", "on", "at", "photo", "video", "close", "up", "zoomed"}
+    words |= {"far", "away", "very", "small", "distance", "plain", "background", "night"}
     words |= set(KINDS) | set(FUR) | set(BRIGHT) | set(HAIR) | {"city", "green", "collar", "shirt", "hat", "cap", "top", "beanie"}
     words |= {"spots", "stripes", "patch", "hair", "glasses", "beard", "trousers", "skirt", "snow", "beach", "forest", "desert", "grass"}
     words |= {action for actions in ACTIONS.values() for action in actions}

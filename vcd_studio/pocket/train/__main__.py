@@ -25,12 +25,14 @@ STEPS = {
 BATCH = {"vae": 16, "text_to_image": 32, "motion": 2, "controlnet": 16, "grounding": 32, "faces": 32, "segmenter": 24, "upscaler": 8}
 
 
-def train_part(part: str, folder: Path, steps: int, batch: int, pictures: int, clips: int, device: torch.device) -> None:
+def train_part(part: str, folder: Path, steps: int, batch: int, pictures: int, clips: int, device: torch.device, half: bool) -> None:
     """Train one part into ``folder/<part>``; parts it is built on are read from there."""
     if part == "vae":
         train_vae(folder, steps, batch, device)
-    elif part == "grounding" or part == "faces":
-        train_detector(folder, part, steps, batch, device)
+    elif part == "grounding":
+        train_detector(folder, "grounding", steps, batch, device)
+    elif part == "faces":
+        train_detector(folder, "faces", steps, batch, device)
     elif part == "segmenter":
         train_segmenter(folder, steps, batch, device)
     elif part == "upscaler":
@@ -40,15 +42,15 @@ def train_part(part: str, folder: Path, steps: int, batch: int, pictures: int, c
         if part == "text_to_image":
             tokenizer = build_tokenizer(folder / "tokenizer")
             architectures.scheduler().save_pretrained(folder / "scheduler")
-            train_text_to_image(folder, vae, tokenizer, steps, batch, pictures, device)
+            train_text_to_image(folder, vae, tokenizer, steps, batch, pictures, device, half)
             return
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         text = CLIPTextModel.from_pretrained(folder / "text_encoder").to(device).eval().requires_grad_(False)
         unet = UNet2DConditionModel.from_pretrained(folder / "unet").to(device).eval()
         if part == "motion":
-            train_motion(folder, vae, tokenizer, text, unet, steps, batch, clips, device)
+            train_motion(folder, vae, tokenizer, text, unet, steps, batch, clips, device, half)
         else:
-            train_controlnet(folder, vae, tokenizer, text, unet, steps, batch, device)
+            train_controlnet(folder, vae, tokenizer, text, unet, steps, batch, device, half)
 
 
 def main() -> None:
@@ -60,8 +62,10 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=40_000, help="pictures in the latent bank")
     parser.add_argument("--clips", type=int, default=2_400, help="clips in the latent bank")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--bf16", action="store_true", help="bf16 autocast for the denoisers, where the processor has it")
     parser.add_argument("--threads", type=int, help="CPU threads")
     given = parser.parse_args()
+    torch.set_flush_denormal(True)  # before any thread starts: softmax tails are denormal, and slow on a CPU
     if given.threads:
         torch.set_num_threads(given.threads)
     if given.part == "pack":
@@ -69,9 +73,8 @@ def main() -> None:
         return
     for part in STEPS if given.part == "all" else [given.part]:
         torch.manual_seed(2026)
-        train_part(
-            part, given.folder, given.steps or STEPS[part], given.batch or BATCH[part], given.pictures, given.clips, torch.device(given.device)
-        )
+        steps, batch = given.steps or STEPS[part], given.batch or BATCH[part]
+        train_part(part, given.folder, steps, batch, given.pictures, given.clips, torch.device(given.device), given.bf16)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,9 @@ class Bank:
 
 def tokenise(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
     """Token ids (n, model_max_length), padded and cut as everywhere."""
-    return tokenizer(captions, padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt").input_ids
+    length = tokenizer.model_max_length
+    ids: torch.Tensor = tokenizer(captions, padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
+    return ids
 
 
 def wordings(identity: Identity, shot: Shot, rng: np.random.Generator) -> list[str]:
@@ -41,7 +43,8 @@ def wordings(identity: Identity, shot: Shot, rng: np.random.Generator) -> list[s
 
 @torch.inference_mode()
 def encode(vae: AutoencoderKL, x: torch.Tensor) -> torch.Tensor:
-    return (vae.encode(x).latent_dist.mean * vae.config.scaling_factor).half().cpu()
+    latents: torch.Tensor = vae.encode(x).latent_dist.mean * vae.config.scaling_factor
+    return latents.half().cpu()
 
 
 def picture_bank(folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, count: int, device: torch.device) -> Bank:

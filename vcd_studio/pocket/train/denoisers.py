@@ -32,15 +32,17 @@ class NoiseLoss:
         count = len(z)
         t = torch.from_numpy(((rng.permutation(count) + rng.random(count)) / count * 1000).astype(np.int64)).to(z.device)
         noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**31)))).to(z.device)
-        return self.scheduler.add_noise(z, noise, t), noise, t
+        noisy: torch.Tensor = self.scheduler.add_noise(z, noise, t)
+        return noisy, noise, t
 
     def empty_some(self, rng: np.random.Generator, ids: torch.Tensor) -> torch.Tensor:
         dropped = torch.from_numpy(rng.random(len(ids)) < self.drop).to(ids.device)
         return torch.where(dropped[:, None], self.empty.to(ids), ids)
 
     def __call__(self, prediction: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        error = (prediction - noise).square().flatten(1).mean(1)
-        return (error * self.weights.to(error.device)[t]).mean()
+        error = (prediction.float() - noise).square().flatten(1).mean(1)
+        loss: torch.Tensor = (error * self.weights.to(error.device)[t]).mean()
+        return loss
 
 
 class TextAndUNet(nn.Module):
@@ -50,11 +52,11 @@ class TextAndUNet(nn.Module):
 
 
 def train_text_to_image(
-    folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, steps: int, batch: int, pictures: int, device: torch.device
+    folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, steps: int, batch: int, pictures: int, device: torch.device, half: bool
 ) -> tuple[CLIPTextModel, UNet2DConditionModel]:
     bank = picture_bank(folder, vae, tokenizer, pictures, device)
     text = architectures.text_encoder(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
-    model = TextAndUNet(text, architectures.unet()).to(device, memory_format=torch.channels_last)
+    model = TextAndUNet(text, architectures.unet().to(memory_format=torch.channels_last)).to(device)
     noise_loss = NoiseLoss(architectures.scheduler(), tokenise(tokenizer, [""])[0])
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
@@ -63,7 +65,7 @@ def train_text_to_image(
         hidden = model.text_encoder(noise_loss.empty_some(rng, ids)).last_hidden_state
         return noise_loss(model.unet(noisy.to(memory_format=torch.channels_last), t, hidden).sample, noise, t)
 
-    train("text_to_image", model, loss_at, Recipe(steps, 1e-3), folder)
+    train("text_to_image", model, loss_at, Recipe(steps, 1e-3), folder, half=half)
     model.text_encoder.save_pretrained(folder / "text_encoder")
     model.unet.save_pretrained(folder / "unet")
     return model.text_encoder, model.unet
@@ -71,7 +73,7 @@ def train_text_to_image(
 
 def train_motion(
     folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, text: CLIPTextModel, unet: UNet2DConditionModel,
-    steps: int, batch: int, clips: int, device: torch.device,
+    steps: int, batch: int, clips: int, device: torch.device, half: bool,
 ) -> MotionAdapter:  # fmt: skip
     """Spatial weights and text encoder frozen, as AnimateDiff trains its motion modules; i.i.d. noise (the prior is training-free)."""
     bank = clip_bank(folder, vae, tokenizer, clips, architectures.FRAMES, device)
@@ -87,7 +89,7 @@ def train_motion(
         hidden = hidden.repeat_interleave(z.shape[2], dim=0)  # one per frame, as the motion UNet wants them
         return noise_loss(model(noisy, t, hidden).sample, noise, t)
 
-    train("motion", model, loss_at, Recipe(steps, 1e-3, warm_up=50, ema_decay=0.995, save_every=50), folder)
+    train("motion", model, loss_at, Recipe(steps, 1e-3, warm_up=50, ema_decay=0.995, save_every=50), folder, half=half)
     model.save_motion_modules(str(folder / "motion_adapter"))
     return MotionAdapter.from_pretrained(folder / "motion_adapter")
 
@@ -102,7 +104,7 @@ def tile_condition(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 
 def train_controlnet(
     folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, text: CLIPTextModel, unet: UNet2DConditionModel,
-    steps: int, batch: int, device: torch.device,
+    steps: int, batch: int, device: torch.device, half: bool,
 ) -> ControlNetModel:  # fmt: skip
     """Half the batch are whole pictures, half are 64-pixel tiles cut from 128-pixel ones, since tiles are what Tiled VCD shows it."""
     model = architectures.controlnet(unet).to(device, memory_format=torch.channels_last)
@@ -129,6 +131,6 @@ def train_controlnet(
         prediction = unet(noisy, t, hidden, down_block_additional_residuals=down, mid_block_additional_residual=middle).sample
         return noise_loss(prediction, noise, t)
 
-    train("controlnet", model, loss_at, Recipe(steps, 5e-4, warm_up=50, ema_decay=0.995, save_every=50), folder)
+    train("controlnet", model, loss_at, Recipe(steps, 5e-4, warm_up=50, ema_decay=0.995, save_every=50), folder, half=half)
     model.save_pretrained(folder / "controlnet")
     return model

@@ -54,9 +54,8 @@ def scene_with_subjects(rng: np.random.Generator) -> Seen:
 def _soften(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if rng.random() < 0.5:
         return image
-    soft = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.3)))), np.float32)
-    soft = soft + rng.normal(0, float(rng.uniform(0, 8)), soft.shape)
-    return soft.clip(0, 255).astype(np.uint8)
+    soft = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.3)))), np.float64)
+    return (soft + rng.normal(0, float(rng.uniform(0, 8)), soft.shape)).clip(0, 255).astype(np.uint8)
 
 
 def targets(truths: list[Truth], classes: int, cells: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -83,7 +82,7 @@ def targets(truths: list[Truth], classes: int, cells: int, size: int) -> tuple[t
 
 
 def train_detector(folder: Path, name: Literal["grounding", "faces"], steps: int, batch: int, device: torch.device) -> CentreDetector:
-    model = CentreDetector(classes=list(KINDS)).to(device, memory_format=torch.channels_last)
+    model: CentreDetector = CentreDetector(classes=list(KINDS)).to(device, memory_format=torch.channels_last)
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
         seen = [scene_with_subjects(rng) for _ in range(batch)]
@@ -95,7 +94,8 @@ def train_detector(folder: Path, name: Literal["grounding", "faces"], steps: int
         focal = torch.where(positive, -((1 - p) ** 2) * p.log(), -((1 - heat) ** 4) * p**2 * (1 - p).log()).sum()
         box = ((found - sides).abs() * counts[:, None]).sum() / counts.sum().clamp(min=1)
         overlap = _side_iou(found, sides)
-        return focal / positive.sum().clamp(min=1) + 2 * box + ((1 - overlap) * counts).sum() / counts.sum().clamp(min=1)
+        loss: torch.Tensor = focal / positive.sum().clamp(min=1) + 2 * box + ((1 - overlap) * counts).sum() / counts.sum().clamp(min=1)
+        return loss
 
     train(name, model, loss_at, Recipe(steps, 2e-3, warm_up=100, ema_decay=0.998), folder)
     model.save_pretrained(folder / name)
@@ -111,14 +111,15 @@ def _side_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def train_segmenter(folder: Path, steps: int, batch: int, device: torch.device) -> BoxSegmenter:
-    model = BoxSegmenter().to(device, memory_format=torch.channels_last)
+    model: BoxSegmenter = BoxSegmenter().to(device, memory_format=torch.channels_last)
 
     def example(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         picture = sample(rng, 96)[2]
         if picture.box is None:
             return example(rng)
         shake = rng.normal(0, 0.05, 4) * max(picture.box[2] - picture.box[0], picture.box[3] - picture.box[1])
-        box = tuple(float(v + s) for v, s in zip(picture.box, shake, strict=True))
+        shaken = [float(v + s) for v, s in zip(picture.box, shake, strict=True)]
+        box = (shaken[0], shaken[1], shaken[2], shaken[3])
         left, top, side = crop_of(box)
         extent = (left, top, left + side, top + side)
         crop, cover = (
@@ -126,7 +127,8 @@ def train_segmenter(folder: Path, steps: int, batch: int, device: torch.device) 
             for a in (_soften(rng, picture.image), picture.mask)
         )
         x = np.asarray(crop, np.float32).transpose(2, 0, 1) / 127.5 - 1
-        return np.concatenate([x, paint_box(box, left, top, side, 64)[None]]), np.asarray(cover, np.float32)[None] / 255
+        mask: NDArray[np.float32] = np.asarray(cover, np.float32)[None] / np.float32(255)
+        return np.concatenate([x, paint_box(box, left, top, side, 64)[None]]), mask
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
         pairs = [example(rng) for _ in range(batch)]
@@ -134,7 +136,8 @@ def train_segmenter(folder: Path, steps: int, batch: int, device: torch.device) 
         logits = model(x.to(memory_format=torch.channels_last))
         p = logits.sigmoid()
         dice = 1 - (2 * (p * mask).sum((1, 2, 3)) + 1) / (p.sum((1, 2, 3)) + mask.sum((1, 2, 3)) + 1)
-        return F.binary_cross_entropy_with_logits(logits, mask) + dice.mean()
+        loss: torch.Tensor = F.binary_cross_entropy_with_logits(logits, mask) + dice.mean()
+        return loss
 
     train("segmenter", model, loss_at, Recipe(steps, 2e-3, warm_up=100, ema_decay=0.998), folder)
     model.save_pretrained(folder / "segmenter")
@@ -143,7 +146,7 @@ def train_segmenter(folder: Path, steps: int, batch: int, device: torch.device) 
 
 def train_upscaler(folder: Path, steps: int, batch: int, device: torch.device) -> RRDBNet:
     """L1 between the network's ×2 of a (sometimes softened) 64-pixel picture and the same moment drawn at 128; on 40-pixel crops."""
-    model = RRDBNet(scale=2, num_feat=32, num_block=3, num_grow_ch=16).to(device, memory_format=torch.channels_last)
+    model: RRDBNet = RRDBNet(scale=2, num_feat=32, num_block=3, num_grow_ch=16).to(device, memory_format=torch.channels_last)
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
         large, small = [], []
@@ -156,7 +159,8 @@ def train_upscaler(folder: Path, steps: int, batch: int, device: torch.device) -
             small.append(half[top : top + 40, left : left + 40])
             large.append(picture[2 * top : 2 * top + 80, 2 * left : 2 * left + 80])
         x, y = to_tensor(small).to(device), to_tensor(large).to(device)
-        return (model((x.to(memory_format=torch.channels_last) + 1) / 2) - (y + 1) / 2).abs().mean()
+        grown: torch.Tensor = model((x.to(memory_format=torch.channels_last) + 1) / 2)
+        return (grown - (y + 1) / 2).abs().mean()
 
     train("upscaler", model, loss_at, Recipe(steps, 1e-3, warm_up=100, ema_decay=0.998), folder)
     model.save_pretrained(folder / "upscaler")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,18 +39,21 @@ def train(
     recipe: Recipe,
     folder: Path,
     say: Callable[[str], None] = print,
+    half: bool = False,
 ) -> nn.Module:
     """Train ``model``'s parameters that require gradients and return it with their EMA in place.
 
-    ``loss_at(rng)`` draws one batch and returns its loss. ``folder/<name>.pt`` is the checkpoint (replaced atomically every
+    ``loss_at(rng)`` draws one batch and returns its loss (under bf16 autocast where ``half``; weights stay
+    fp32). ``folder/<name>.pt`` is the checkpoint (replaced atomically every
     ``save_every`` steps), ``folder/<name>.csv`` the loss curve. A run that was killed goes on from its checkpoint.
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / f"{name}.pt"
     parameters = {key: p for key, p in model.named_parameters() if p.requires_grad}
     optimiser = torch.optim.AdamW(
-        parameters.values(), recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
+        parameters.values(), recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True
     )
+    device = next(iter(parameters.values())).device.type
     average = {key: p.detach().clone() for key, p in parameters.items()}
     step, seconds = 0, 0.0
     if checkpoint.exists():
@@ -75,16 +77,17 @@ def train(
             "rng": torch.get_rng_state(),
         }
         torch.save(state, checkpoint.with_suffix(".part"))
-        os.replace(checkpoint.with_suffix(".part"), checkpoint)
+        checkpoint.with_suffix(".part").replace(checkpoint)
 
     running, since, last = 0.0, 0, time.perf_counter()
     model.train()
     while step < recipe.steps:
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate(step)
-        loss = loss_at(np.random.default_rng([step, 2026]))
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            loss = loss_at(np.random.default_rng([step, 2026]))
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
         optimiser.step()
         step += 1

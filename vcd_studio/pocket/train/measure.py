@@ -22,7 +22,7 @@ from vcd_studio.pocket.world import Framing, Identity, Picture, render, sample_h
 
 def held_out_pictures(count: int, seed: int, size: int = 64, framing: Framing | None = None) -> list[tuple[Identity, Picture]]:
     rng = np.random.default_rng([seed, 31337])
-    found = []
+    found: list[tuple[Identity, Picture]] = []
     while len(found) < count:
         identity = sample_held_out_identity(rng)
         picture = render(identity, sample_shot(rng, identity, framing), float(rng.uniform(0, 2)), size)
@@ -44,7 +44,8 @@ def measure(folder: Path, count: int = 200) -> dict[str, float]:
     x = to_tensor([p.image for _, p in shown])
     if (folder / "vae").exists():
         vae = AutoencoderKL.from_pretrained(folder / "vae").eval().float()
-        figures["VAE PSNR (dB)"] = psnr(torch.cat([vae.decode(vae.encode(part).latent_dist.mean).sample.clamp(-1, 1) for part in x.split(32)]), x)
+        seen = [vae.decode(vae.encode(part).latent_dist.mean).sample.clamp(-1, 1) for part in x.split(32)]
+        figures["VAE PSNR (dB)"] = psnr(torch.cat(seen), x)
     if (folder / "grounding").exists():
         figures |= _grounding(CentreDetector.from_pretrained(folder / "grounding").eval().float(), shown)
     if (folder / "segmenter").exists():

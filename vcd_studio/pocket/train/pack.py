@@ -29,7 +29,7 @@ def assemble(folder: Path, pack: Path) -> None:
     pack.mkdir(parents=True, exist_ok=True)
     for name, network in PARTS.items():
         if (folder / name).exists():
-            network.from_pretrained(folder / name).to(torch.float16).save_pretrained(pack / name)  # type: ignore[attr-defined]
+            network.from_pretrained(folder / name).to(torch.float16).save_pretrained(pack / name)
     shutil.copytree(folder / "tokenizer", pack / "tokenizer", dirs_exist_ok=True)
     DDIMScheduler.from_pretrained(folder / "scheduler").save_pretrained(pack / "scheduler")
     (pack / "pack.toml").write_text(f'name = "pocket"\ndescription = "{DESCRIPTION}"\nlicence = "Apache-2.0"\n')

@@ -15,7 +15,7 @@ END = "</w>"
 
 def build_tokenizer(folder: Path) -> CLIPTokenizer:
     """Write vocabulary and merges into ``folder`` and load them: each word of the world is one token."""
-    letters = sorted({letter for letter in map(chr, range(33, 127))})
+    letters = [chr(code) for code in range(33, 127)]
     merges: list[tuple[str, str]] = []
     tokens = letters + [letter + END for letter in letters]
     for word in vocabulary():

@@ -27,7 +27,9 @@ def train_vae(folder: Path, steps: int, batch: int, device: torch.device) -> Aut
         loss = (y - x).abs().mean() + (y - x).square().mean()
         for a, b in zip(edges(y), edges(x), strict=True):
             loss = loss + 0.5 * (a - b).abs().mean()
-        return loss + 1e-5 * posterior.kl().mean() / 1024
+        kl: torch.Tensor = posterior.kl().mean() / 1024
+        total: torch.Tensor = loss + 1e-5 * kl
+        return total
 
     train("vae", model, loss_at, Recipe(steps, 2e-3, warm_up=100, weight_decay=0.0), folder)
     # SD's convention: latents times this have unit variance.
