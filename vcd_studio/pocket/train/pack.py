@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import platform
 import shutil
 from pathlib import Path
@@ -30,10 +31,18 @@ def assemble(folder: Path, pack: Path) -> None:
     for name, network in PARTS.items():
         if (folder / name).exists():
             network.from_pretrained(folder / name).to(torch.float16).save_pretrained(pack / name)
+            _forget_place(pack / name / "config.json")
     shutil.copytree(folder / "tokenizer", pack / "tokenizer", dirs_exist_ok=True)
     DDIMScheduler.from_pretrained(folder / "scheduler").save_pretrained(pack / "scheduler")
     (pack / "pack.toml").write_text(f'name = "pocket"\ndescription = "{DESCRIPTION}"\nlicence = "Apache-2.0"\n')
     (pack / "figures.md").write_text(_figures(folder, pack))
+
+
+def _forget_place(config: Path) -> None:
+    """Loaders write down the folder they read from: no business of the pack's users."""
+    known = json.loads(config.read_text())
+    known.pop("_name_or_path", None)
+    config.write_text(json.dumps(known, indent=2) + "\n")
 
 
 def _figures(folder: Path, pack: Path) -> str:
@@ -45,7 +54,7 @@ def _figures(folder: Path, pack: Path) -> str:
         if curve.exists():
             step, loss, seconds = list(csv.reader(curve.open()))[-1]
             lines.append(f"| {name} | {step} | {seconds} | {loss} |")
-    lines += ["", f"Trained with torch {torch.__version__} on {platform.machine()}, {torch.get_num_threads()} threads at most.", ""]
+    lines += ["", f"Trained with torch {torch.__version__} on {platform.machine()}.", ""]
     lines += ["| measured on 200 held-out renders, fp16 files | figure |", "|---|---|"]
     lines += [f"| {name} | {value:.3f} |" for name, value in measure(pack).items()]
     size = sum(p.stat().st_size for p in pack.rglob("*.safetensors"))
