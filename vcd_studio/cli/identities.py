@@ -38,7 +38,9 @@ def add(
         consent = typer.confirm(f"Did this person ({noun}) agree to clips of them? The answer is kept in identity.toml", err=True)
     identity = opened.add_identity(name, noun, photos, consent)
     remember_project(opened.path)
-    answer(identity_object(identity), [f"Added {identity.token}, a {identity.noun}, with {len(identity.photos())} photos."], as_json)
+    count = len(identity.photos())
+    line = f"Added {identity.token}, a {identity.noun}, with {count} photo{'' if count == 1 else 's'}."
+    answer(identity_object(identity), [line], as_json)
 
 
 @app.command("segment", epilog=f"{EXAMPLE} vcd-studio identity segment my-film rex --follow")

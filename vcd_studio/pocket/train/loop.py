@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
+Weights = dict[str, torch.Tensor]
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -49,36 +51,16 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / f"{name}.pt"
-    parameters = {key: p for key, p in model.named_parameters() if p.requires_grad}
+    parameters: Weights = {key: p for key, p in model.named_parameters() if p.requires_grad}
     optimiser = torch.optim.AdamW(
         parameters.values(), recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True
     )
     device = next(iter(parameters.values())).device.type
-    average = {key: p.detach().clone() for key, p in parameters.items()}
+    average: Weights = {key: p.detach().clone() for key, p in parameters.items()}
     step, seconds = 0, 0.0
     if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=next(iter(parameters.values())).device, weights_only=True)
-        with torch.no_grad():
-            for key, p in parameters.items():
-                p.copy_(saved["model"][key])
-                average[key] = saved["average"][key].to(p)
-        optimiser.load_state_dict(saved["optimiser"])
-        step, seconds = int(saved["step"]), float(saved["seconds"])
-        torch.set_rng_state(saved["rng"].cpu())
+        step, seconds = _load(checkpoint, parameters, average, optimiser)
         say(f"{name}: going on from step {step}")
-
-    def save() -> None:
-        state = {
-            "model": {key: p.detach() for key, p in parameters.items()},
-            "average": average,
-            "optimiser": optimiser.state_dict(),
-            "step": step,
-            "seconds": seconds,
-            "rng": torch.get_rng_state(),
-        }
-        torch.save(state, checkpoint.with_suffix(".part"))
-        checkpoint.with_suffix(".part").replace(checkpoint)
-
     running, since, last = 0.0, 0, time.perf_counter()
     model.train()
     while step < recipe.steps:
@@ -104,9 +86,37 @@ def train(
             say(f"{name}: step {step}/{recipe.steps} loss {running / since:.4f}, {left:.1f} min left")
             running, since = 0.0, 0
         if step % recipe.save_every == 0 or step == recipe.steps:
-            save()
+            _save(checkpoint, parameters, average, optimiser, step, seconds)
     with torch.no_grad():
         for key, p in parameters.items():
             p.copy_(average[key])
     model.eval()
     return model
+
+
+def _save(
+    checkpoint: Path, parameters: Weights, average: Weights, optimiser: torch.optim.Optimizer, step: int, seconds: float
+) -> None:
+    """Everything a resumed run needs, whole or not at all."""
+    state = {
+        "model": {key: p.detach() for key, p in parameters.items()},
+        "average": average,
+        "optimiser": optimiser.state_dict(),
+        "step": step,
+        "seconds": seconds,
+        "rng": torch.get_rng_state(),
+    }
+    torch.save(state, checkpoint.with_suffix(".part"))
+    checkpoint.with_suffix(".part").replace(checkpoint)
+
+
+def _load(checkpoint: Path, parameters: Weights, average: Weights, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
+    """Put a checkpoint back where it came from; the step and the seconds it stood at."""
+    saved = torch.load(checkpoint, map_location=next(iter(parameters.values())).device, weights_only=True)
+    with torch.no_grad():
+        for key, p in parameters.items():
+            p.copy_(saved["model"][key])
+            average[key] = saved["average"][key].to(p)
+    optimiser.load_state_dict(saved["optimiser"])
+    torch.set_rng_state(saved["rng"].cpu())
+    return int(saved["step"]), float(saved["seconds"])
