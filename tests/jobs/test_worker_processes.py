@@ -67,11 +67,17 @@ def test_a_worker_that_ended_without_a_word_is_shown_dead(studio_home: Path) -> 
     assert (status.device, status.state, status.id) == ("cuda:0", "dead", WorkerId(1, "0", "before"))
 
 
-def test_waking_needs_nobody_there(studio_home: Path) -> None:
+def test_waking_needs_nobody_there_and_reaches_who_is(studio_home: Path) -> None:
     workers.wake()
     workers.wake_path("cpu").parent.mkdir(parents=True)
     os.mkfifo(workers.wake_path("cpu"))
     workers.wake()
+    listener = os.open(workers.wake_path("cpu"), os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        workers.wake()
+        assert os.read(listener, 1), "a waiting worker is told"
+    finally:
+        os.close(listener)
 
 
 def test_the_queue_and_the_worker_load_no_torch_before_a_stage_runs() -> None:
