@@ -13,22 +13,29 @@ from vcd_studio.models.packs import POCKET
 from vcd_studio.pocket.train import architectures
 from vcd_studio.pocket.train.denoisers import train_controlnet, train_motion, train_text_to_image
 from vcd_studio.pocket.train.detectors import train_detector, train_segmenter, train_upscaler
+from vcd_studio.pocket.train.oracle import train_oracle
 from vcd_studio.pocket.train.pack import assemble
+from vcd_studio.pocket.train.text import train_text
 from vcd_studio.pocket.train.tokenizer import build_tokenizer
 from vcd_studio.pocket.train.vae import train_vae
 
 STEPS = {
-    "vae": 2400, "text_to_image": 5000, "motion": 1500, "controlnet": 700,
-    "grounding": 2000, "faces": 2000, "segmenter": 1500, "upscaler": 1200,
+    "vae": 2400, "text": 2500, "text_to_image": 5000, "motion": 1500, "controlnet": 700,
+    "grounding": 2000, "faces": 2000, "segmenter": 1500, "upscaler": 1200, "oracle": 5000,
 }  # fmt: skip
 """Steps that a two-core machine manages in an afternoon, in the order in which the parts need one another."""
-BATCH = {"vae": 16, "text_to_image": 32, "motion": 2, "controlnet": 16, "grounding": 32, "faces": 32, "segmenter": 24, "upscaler": 8}
+BATCH = {
+    "vae": 16, "text": 64, "text_to_image": 32, "motion": 2, "controlnet": 16,
+    "grounding": 32, "faces": 32, "segmenter": 24, "upscaler": 8, "oracle": 32,
+}  # fmt: skip
 
 
 def train_part(part: str, folder: Path, steps: int, batch: int, pictures: int, clips: int, device: torch.device, half: bool) -> None:
     """Train one part into ``folder/<part>``; parts it is built on are read from there."""
     if part == "vae":
         train_vae(folder, steps, batch, device)
+    elif part == "text":
+        train_text(folder, build_tokenizer(folder / "tokenizer"), steps, batch, device)
     elif part == "grounding":
         train_detector(folder, "grounding", steps, batch, device)
     elif part == "faces":
@@ -37,14 +44,16 @@ def train_part(part: str, folder: Path, steps: int, batch: int, pictures: int, c
         train_segmenter(folder, steps, batch, device)
     elif part == "upscaler":
         train_upscaler(folder, steps, batch, device)
+    elif part == "oracle":
+        train_oracle(folder, steps, batch, device)
     else:
         vae = AutoencoderKL.from_pretrained(folder / "vae").to(device).eval()
-        if part == "text_to_image":
-            tokenizer = build_tokenizer(folder / "tokenizer")
-            architectures.scheduler().save_pretrained(folder / "scheduler")
-            train_text_to_image(folder, vae, tokenizer, steps, batch, pictures, device, half)
-            return
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+        if part == "text_to_image":
+            architectures.scheduler().save_pretrained(folder / "scheduler")
+            text = CLIPTextModel.from_pretrained(folder / "text_pretrained").to(device)
+            train_text_to_image(folder, vae, tokenizer, text, steps, batch, pictures, device, half)
+            return
         text = CLIPTextModel.from_pretrained(folder / "text_encoder").to(device).eval().requires_grad_(False)
         unet = UNet2DConditionModel.from_pretrained(folder / "unet").to(device).eval()
         if part == "motion":

@@ -19,13 +19,17 @@ from vcd_studio.pocket.world import caption
 
 
 class NoiseLoss:
-    """ε-prediction loss with Min-SNR-5 weights (Hang et al. 2023); one prompt in ten is emptied for classifier-free guidance."""
+    """ε-prediction loss; one prompt in ten is emptied for classifier-free guidance.
+
+    Weights are 1/√SNR (Yu et al. 2023, "debiased estimation"), at most 10: with Min-SNR-5 the noisy steps, where text decides what is
+    drawn, gave a fiftieth of the loss of the clear ones.
+    """
 
     def __init__(self, scheduler: DDIMScheduler, empty_ids: torch.Tensor, drop: float = 0.1) -> None:
         self.scheduler, self.empty, self.drop = scheduler, empty_ids, drop
         alphas = scheduler.alphas_cumprod
         snr = alphas / (1 - alphas)
-        self.weights = torch.minimum(snr, torch.full_like(snr, 5.0)) / snr
+        self.weights = snr.rsqrt().clamp(max=10.0)
 
     def noised(self, rng: np.random.Generator, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(noisy latents, ε, timesteps); timesteps are stratified over the batch."""
@@ -52,10 +56,11 @@ class TextAndUNet(nn.Module):
 
 
 def train_text_to_image(
-    folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, steps: int, batch: int, pictures: int, device: torch.device, half: bool
-) -> tuple[CLIPTextModel, UNet2DConditionModel]:
+    folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, text: CLIPTextModel,
+    steps: int, batch: int, pictures: int, device: torch.device, half: bool,
+) -> tuple[CLIPTextModel, UNet2DConditionModel]:  # fmt: skip
+    """UNet from nothing, and the text encoder that has learned to read goes on with it."""
     bank = picture_bank(folder, vae, tokenizer, pictures, device)
-    text = architectures.text_encoder(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
     model = TextAndUNet(text, architectures.unet().to(memory_format=torch.channels_last)).to(device)
     noise_loss = NoiseLoss(architectures.scheduler(), tokenise(tokenizer, [""])[0])
 

@@ -15,9 +15,11 @@ from PIL import Image
 from vcd_studio.method.protocols import Box
 from vcd_studio.models.box_segmenter import BoxSegmenter
 from vcd_studio.models.centre_detector import CentreDetector, iou
+from vcd_studio.models.oracle import Oracle
 from vcd_studio.models.rrdbnet import RRDBNet
+from vcd_studio.pocket.questions import QUESTIONS, answers, questions_of
 from vcd_studio.pocket.train.data import to_tensor
-from vcd_studio.pocket.world import Framing, Identity, Picture, render, sample_held_out_identity, sample_shot
+from vcd_studio.pocket.world import Framing, Identity, Picture, render, render_clip, sample_held_out_identity, sample_shot
 
 
 def held_out_pictures(count: int, seed: int, size: int = 64, framing: Framing | None = None) -> list[tuple[Identity, Picture]]:
@@ -62,7 +64,30 @@ def measure(folder: Path, count: int = 200) -> dict[str, float]:
         small = F.avg_pool2d(large, 2)
         bicubic = F.interpolate(small, scale_factor=2, mode="bicubic").clamp(-1, 1)
         figures["upscaler gain over bicubic (dB)"] = psnr(network.upscale(small), large) - psnr(bicubic, large)
+    if (folder / "oracle").exists():
+        figures |= _oracle(Oracle.from_pretrained(folder / "oracle").eval().float(), count)
     return figures
+
+
+def _oracle(network: Oracle, count: int) -> dict[str, float]:
+    """Right answers about what can be seen: who, over all framings but far; clothes below and actions not in close ups."""
+    right: dict[str, list[float]] = {}
+    rng = np.random.default_rng([4, 31337])
+    for _ in range(count):
+        identity = sample_held_out_identity(rng)
+        shot = sample_shot(rng, identity, "close up" if rng.random() < 0.3 else "medium")
+        clip = np.stack([p.image for p in render_clip(identity, shot)])
+        seen, truth = network.answers(clip[:1]), dict(zip(QUESTIONS, answers(identity, shot), strict=True))
+        asked = [*questions_of(identity), "scene"]
+        if shot.framing == "close up":
+            asked = [question for question in asked if question not in ("lower", "collar", "second", "pattern")]
+        for question in asked:
+            right.setdefault(question, []).append(seen[question] == QUESTIONS[question][truth[question]])
+        if shot.framing == "medium":
+            right.setdefault("action of a clip", []).append(network.answers(clip)["action"] == shot.action)
+    all_of_them = [value for question, values in right.items() if question != "action of a clip" for value in values]
+    each = {f"oracle, {question} right": float(np.mean(values)) for question, values in right.items()}
+    return {"oracle, all answers right": float(np.mean(all_of_them)), **each}
 
 
 def _grounding(network: CentreDetector, shown: list[tuple[Identity, Picture]]) -> dict[str, float]:

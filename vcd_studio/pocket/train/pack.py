@@ -14,14 +14,16 @@ from transformers import CLIPTextModel
 
 from vcd_studio.models.box_segmenter import BoxSegmenter
 from vcd_studio.models.centre_detector import CentreDetector
+from vcd_studio.models.oracle import Oracle
 from vcd_studio.models.rrdbnet import RRDBNet
 from vcd_studio.pocket.train.measure import measure
 
 PARTS = {
     "text_encoder": CLIPTextModel, "vae": AutoencoderKL, "unet": UNet2DConditionModel, "motion_adapter": MotionAdapter,
     "controlnet": ControlNetModel, "upscaler": RRDBNet, "grounding": CentreDetector, "segmenter": BoxSegmenter, "faces": CentreDetector,
+    "oracle": Oracle,
 }  # fmt: skip
-CURVES = ("vae", "text_to_image", "motion", "controlnet", "upscaler", "grounding", "segmenter", "faces")
+CURVES = ("vae", "text", "text_to_image", "motion", "controlnet", "upscaler", "grounding", "segmenter", "faces", "oracle")
 DESCRIPTION = "Pocket: miniature networks trained on the pocket world. Needs nothing, knows dogs, cats, men and women in seven scenes."
 
 
