@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from vcd_studio.jobs.model import WorkerId
+from vcd_studio.jobs.processes import boot_id, this_process
+from vcd_studio.jobs.store import Store
 from vcd_studio.project.project import Project
 
 PROMPT = "a <rex> dog in the {snow|rain}"
@@ -123,6 +126,36 @@ def test_cancel_ends_this_job_alone_and_retry_brings_it_back(studio: Any, three:
     assert (retried.code, retried.out) == (0, f"job {second} is queued\n")
     assert "worker start" in retried.err
     assert states(studio)[second] == "queued"
+
+
+@pytest.fixture
+def left(three: list[int]) -> int:
+    """The first of the three, claimed by a worker that is gone."""
+    with Store() as store:
+        claimed = store.claim(WorkerId(os.getpid(), "before this process", boot_id()), "cpu")
+        assert claimed is not None
+        store.begin_stage(store.stages(claimed.id)[0].id, 25)
+    return claimed.id
+
+
+def test_what_a_killed_worker_left_does_not_stand_as_running(studio: Any, left: int) -> None:
+    said = studio("queue", "list", "--json")
+    assert {job["state"] for job in said.json} == {"queued"}
+    assert said.err == f"Job {left} was left by a worker that ended without a word: now queued.\n"
+    assert studio("queue", "list").err == ""
+    assert "ended without a word in stage t2v" in studio("queue", "show", str(left)).out
+
+
+def test_what_a_killed_worker_left_is_cancelled_at_once(studio: Any, left: int) -> None:
+    (cancelled,) = studio("queue", "cancel", str(left), "--json").json
+    assert (cancelled["state"], cancelled["request"]) == ("cancelled", None)
+
+
+def test_what_a_living_worker_has_in_hand_stays_running(studio: Any, three: list[int]) -> None:
+    with Store() as store:
+        claimed = store.claim(this_process(), "cpu")
+    assert claimed is not None
+    assert states(studio) == {three[0]: "running", three[1]: "queued", three[2]: "queued"}
 
 
 def test_pause_and_resume(studio: Any, three: list[int]) -> None:

@@ -91,6 +91,41 @@ def test_a_person_needs_an_answer_about_consent(flag: str, answer: bool, studio:
     assert f"consent = {str(answer).lower()}" in film.identity("mia").file.read_text()
 
 
+def test_who_did_not_agree_is_neither_trained_nor_drawn(studio: Any, film: Project, photos: Path) -> None:
+    studio("identity", "add", film.path, "mia", "--noun", "woman", "--no-consent", photos)
+    (film.identity("mia").new_run() / "tokens.safetensors").write_bytes(b"trained before she said no")
+    for words in (
+        ["identity", "train", film.path, "mia", "--no-worker"],
+        ["generate", film.path, "--prompt", "a <mia> woman", "--no-worker"],
+        ["generate", film.path, "--prompt", "a <mia> woman", "--dry-run"],
+    ):
+        said = studio(*words)
+        assert (said.code, said.out) == (2, "")
+        assert '"mia" (woman) did not agree' in said.err
+        assert f"consent = true in {film.identity('mia').file}" in said.err
+        assert said.err.count("\n") == 1
+    assert studio("queue", "list", "--json").json == []
+    trained = studio("identity", "train", film.path, "mia", "--consent", "--no-worker", "--json")
+    assert (trained.code, trained.json["state"]) == (0, "queued")
+    assert film.identity("mia").consent is True
+    assert studio("generate", film.path, "--prompt", "a <mia> woman", "--no-worker").code == 0
+    assert studio("identity", "train", film.path, "mia", "--no-consent", "--no-worker").code == 2
+    assert film.identity("mia").consent is False
+
+
+def test_an_older_person_without_an_answer_is_a_warning(studio: Any, film: Project, photos: Path) -> None:
+    studio("identity", "add", film.path, "mia", "--noun", "woman", "--consent", photos)
+    mia = film.identity("mia")
+    mia.file.write_text("".join(line for line in mia.file.read_text().splitlines(keepends=True) if "consent" not in line))
+    said = studio("identity", "train", film.path, "mia", "--no-worker")
+    assert said.code == 0
+    assert '"mia" is a person, and nobody has said whether they agreed' in said.err
+    (mia.new_run() / "tokens.safetensors").write_bytes(b"tokens")
+    said = studio("generate", film.path, "--prompt", "a <mia> woman", "--seeds", "1,2", "--dry-run")
+    assert said.code == 0
+    assert said.err.count("nobody has said") == 1
+
+
 def test_at_a_terminal_the_question_is_asked(studio: Any, film: Project, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     questions: list[str] = []
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)

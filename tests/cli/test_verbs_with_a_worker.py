@@ -52,6 +52,14 @@ def test_run_is_a_worker_in_the_foreground(studio_home: Path) -> None:
     assert f"worker {answer['pid']} holds cpu" in done.stderr
 
 
+@pytest.mark.parametrize("options", [[], ["--once"], ["--json"]])
+def test_run_is_refused_once_where_a_worker_is(options: list[str], worker: subprocess.Popen[str]) -> None:
+    command = [sys.executable, "-m", "vcd_studio.cli", "worker", "run", "--device", "cpu", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"vcd-studio: {workers.already_running('cpu', worker.pid)}\n"
+
+
 def test_start_and_stop(studio: Any) -> None:
     started = studio("worker", "start", "--device", "cpu", "--json")
     assert (started.code, started.json["device"]) == (0, "cpu")

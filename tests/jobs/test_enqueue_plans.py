@@ -151,3 +151,38 @@ def test_training_takes_presets_and_overrides_into_its_snapshot(project: Project
     assert len(job.settings["photos"][0]["sha256"]) == 64
     with pytest.raises(InputError, match="no preset"):
         enqueue_train(store, project, "rex", preset="mine")
+
+
+def test_a_run_may_hold_tokens_weights_or_both(project: Project, store: Store) -> None:
+    def identity() -> dict[str, object]:
+        return plan_generate(project, text="a <rex> dog").items[0].settings["identities"][0]
+
+    run = train(project, "rex")
+    assert not {"weights", "weights_sha256"} & identity().keys()
+    (run / "weights.safetensors").write_bytes(b"weights")
+    both = identity()
+    assert both["weights"] == str(run / "weights.safetensors")
+    assert both["weights_sha256"] != both["sha256"]
+    (run / "weights.safetensors").write_bytes(b"other weights")
+    assert identity()["weights_sha256"] != both["weights_sha256"]
+    alone = project.identity("rex").new_run() / "weights.safetensors"
+    alone.write_bytes(b"a LoRA from elsewhere")
+    found = identity()
+    assert (found["run"], found["tokens"], found["weights"]) == ("run-002", None, str(alone))
+    assert found["sha256"] == found["weights_sha256"]
+
+
+def test_weights_may_learn_beside_the_newest_tokens(project: Project, store: Store) -> None:
+    lora = {"method": "lora", "with_tokens": True}
+    with pytest.raises(InputError, match='"rex" has no ID tokens for with_tokens; train some first'):
+        enqueue_train(store, project, "rex", lora)
+    tokens = train(project, "rex")
+    (train(project, "rex", b"rare") / "weights.safetensors").write_bytes(b"weights")
+    job = enqueue_train(store, project, "rex", lora)
+    assert job.settings["with_tokens"]["tokens"] == str(tokens / "tokens.safetensors")
+    assert len(job.settings["with_tokens"]["sha256"]) == 64
+    assert (job.settings["training"]["steps"], job.settings["training"]["learning_rate"]) == (500, 1e-4)
+    assert job.title == "train rex by lora, 500 steps"
+    assert "with_tokens" not in enqueue_train(store, project, "rex", preset="dreambooth").settings
+    with pytest.raises(InputError, match="Only weights learn beside tokens"):
+        enqueue_train(store, project, "rex", {"with_tokens": True})

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vcd_studio.project.errors import InputError, ProjectError
-from vcd_studio.project.identity import RUN_FILE, TOKENS_FILE, is_human
+from vcd_studio.project.identity import RUN_FILE, TOKENS_FILE, check_agreed, is_human
 from vcd_studio.project.project import Project
 
 WRITTEN = """# Rex, the neighbour's dog
@@ -97,6 +97,26 @@ def test_people_are_people(noun: str) -> None:
 @pytest.mark.parametrize("noun", ["dog", "cat", "stuffed animal", "snowman", "backpack", "mango", "ottoman"])
 def test_things_are_not(noun: str) -> None:
     assert not is_human(noun)
+
+
+@pytest.mark.parametrize(
+    ("noun", "consent", "warnings"), [("woman", "", 1), ("woman", "consent = true", 0), ("dog", "", 0), ("dog", "consent = true", 0)]
+)
+def test_a_person_of_whom_nobody_asked_is_warned_of(project: Project, noun: str, consent: str, warnings: int) -> None:
+    rex = project.identity("rex")
+    rex.file.write_text(f'name = "rex"\nnoun = "{noun}"\ntoken = "<rex>"\n{consent}\n')
+    found = check_agreed([project.identity("rex")])
+    assert len(found) == warnings
+    assert all("consent = true or false" in warning and str(rex.file) in warning for warning in found)
+
+
+def test_who_did_not_agree_is_refused_until_the_answer_is_another(project: Project) -> None:
+    rex = project.identity("rex")
+    rex.set_noun("violinist", False)  # the answer counts, whether or not we know the word for a person
+    with pytest.raises(InputError, match=r"did not agree.*consent = true in .*identity\.toml"):
+        check_agreed([project.identity("rex")])
+    rex.file.write_text(rex.file.read_text().replace("consent = false", "consent = true"))
+    assert check_agreed([project.identity("rex")]) == []
 
 
 def test_an_identity_under_another_name_is_told(project: Project, tmp_path: Path) -> None:

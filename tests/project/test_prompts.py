@@ -188,6 +188,31 @@ def test_edits_keep_comments(toml_list: Path) -> None:
     assert next(prompt.written for prompt in PromptList.load(toml_list)) == "0: a <rex> dog 4: a <rex> cat"
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "# only this\n",
+        "",
+        '# mine\n[[prompt]]\ntext = "a <rex> dog"  # the best\n# the end',
+        '# mine\nprompt = [{ text = "a <rex> dog" }]  # in one line\n',
+        "prompt = []  # none yet\n",
+    ],
+)
+def test_a_prompt_can_be_appended_however_the_list_is_written(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "prompts.toml"
+    path.write_text(written)
+    before = [prompt.written for prompt in PromptList.load(path)]
+    texts = ['a <rex> dog in a "hat" \\ {snow|rain}', "0: a dog 8: a <rex> cat"]
+    PromptList.load(path).append(texts[0], seeds=(1, 2))
+    PromptList.load(path).append(texts[1])
+    again = PromptList.load(path)
+    assert [prompt.written for prompt in again] == [*before, *texts]
+    assert [prompt.overrides for prompt in again][-2:] == [{"seeds": (1, 2)}, {}]
+    assert [line[line.index("#") :] for line in path.read_text().splitlines() if "#" in line] == [
+        line[line.index("#") :] for line in written.splitlines() if "#" in line
+    ]
+
+
 def test_an_edit_over_someone_elses_is_refused(toml_list: Path) -> None:
     prompts = PromptList.load(toml_list)
     toml_list.write_text(LIST + "# theirs\n")

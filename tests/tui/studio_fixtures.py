@@ -44,6 +44,9 @@ class FakeWorkers:
         self.alive = False
         return None
 
+    def recover(self, store: Store) -> object:
+        return []
+
     def ensure_running(self, device: str = "auto") -> object:
         self.asked.append(f"ensure {device}")
         self.alive = True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, Follow, Json, NoWorker, ProjectPath, answer, duration, size, table
+from vcd_studio.cli.answers import EXAMPLE, Follow, Json, NoWorker, ProjectPath, answer, duration, size, table, tell
 from vcd_studio.cli.following import finish, job_object, need_worker
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
@@ -34,6 +34,7 @@ def generate(
     """Enqueue clips: the project's prompts, or one given here, times the seeds."""
     from vcd_studio.jobs.enqueue import enqueue_plan, plan_generate
     from vcd_studio.jobs.store import Store
+    from vcd_studio.project.identity import check_agreed
     from vcd_studio.project.project import Project, remember_project
     from vcd_studio.project.settings import override_from_text
 
@@ -47,6 +48,9 @@ def generate(
         overrides=dict(override_from_text(change) for change in changes or []),
         input_video=video,
     )
+    named = dict.fromkeys(name for item in plan.items for name in item.identities)
+    for warning in check_agreed(opened.identity(name) for name in named):
+        tell(warning)
     if dry_run:
         answer(plan_object(plan), _plan_lines(plan), as_json)
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, Follow, Json, NoWorker, ProjectPath, answer, group, table
+from vcd_studio.cli.answers import EXAMPLE, Follow, Json, NoWorker, ProjectPath, answer, group, table, tell
 from vcd_studio.cli.following import finish, job_object, need_worker
 
 if TYPE_CHECKING:
@@ -63,6 +63,9 @@ def train(
     project: ProjectPath,
     name: Name,
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A training setting; may be repeated.")] = None,
+    consent: Annotated[
+        bool | None, typer.Option("--consent/--no-consent", help="A person answers anew whether they agree to clips; it is kept.")
+    ] = None,
     follow: Follow = False,
     no_worker: NoWorker = False,
     as_json: Json = False,
@@ -70,14 +73,20 @@ def train(
     """Enqueue a training of ID tokens; photos without a mask are segmented first."""
     from vcd_studio.jobs.enqueue import enqueue_train
     from vcd_studio.jobs.store import Store
+    from vcd_studio.project.identity import check_agreed
     from vcd_studio.project.project import Project
     from vcd_studio.project.settings import override_from_text
 
     opened = Project.open(project)
+    identity = opened.identity(name)
     overrides = dict(override_from_text(change) for change in changes or [])
     need_worker(no_worker)
+    if consent is not None:
+        identity.set_noun(identity.noun, consent)
+    for warning in check_agreed([identity]):
+        tell(warning)
     with Store() as store:
-        job = enqueue_train(store, opened, name, overrides)
+        job = enqueue_train(store, opened, identity, overrides)
         jobs = finish(store, [job], follow=follow, no_worker=no_worker)
         result = jobs[0].result
         lines = [f"Tokens: {result['tokens']}, loss {result['loss']:.4f}"] if "tokens" in result and result.get("loss") is not None else []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,12 +31,11 @@ def list_jobs(
 ) -> None:
     """Every job: running ones first, then the line in its order, then what has ended, newest first."""
     from vcd_studio.jobs.model import JOB_STATES
-    from vcd_studio.jobs.store import Store
 
     unknown = next((word for word in state or [] if word not in JOB_STATES), None)
     if unknown is not None:
         raise InputError(f"{quoted(unknown)} is no state of a job; the states are {', '.join(JOB_STATES)}.")
-    with Store() as store:
+    with _store() as store:
         jobs = store.jobs(project, [word for word in JOB_STATES if word in state] if state else None)
         stages = store.all_stages([job.id for job in jobs])
     found = [job_object(job, stages[job.id]) for job in jobs]
@@ -50,9 +50,7 @@ def list_jobs(
 @app.command("show", epilog=f"{EXAMPLE} vcd-studio queue show 3")
 def show(job_id: JobId, as_json: Json = False) -> None:
     """One job: its stages, its log, its error and what it made."""
-    from vcd_studio.jobs.store import Store
-
-    with Store() as store:
+    with _store() as store:
         job, stages = store.job(job_id), store.stages(job_id)
         attempts, events = store.attempts(job_id), store.events(job_id)
     shown = {
@@ -125,12 +123,23 @@ def clear(as_json: Json = False) -> None:
     answer({"cleared": count}, [f"Forgot {count} ended jobs; their clips, masks and tokens stay."], as_json)
 
 
-def _each(ids: Sequence[int], verb: Callable[[Store, int], Job], as_json: bool, wanting: bool = False) -> None:
-    """The verb on each job, after all of them were found; ``wanting``: say so where no worker would take them."""
+@contextmanager
+def _store() -> Iterator[Store]:
+    """The queue as it is: jobs of workers that ended without a word are taken back first, so that none is called running that is not."""
     from vcd_studio.jobs import workers
     from vcd_studio.jobs.store import Store
 
     with Store() as store:
+        for job in workers.recover(store):
+            tell(f"Job {job.id} was left by a worker that ended without a word: now {job.state}.")
+        yield store
+
+
+def _each(ids: Sequence[int], verb: Callable[[Store, int], Job], as_json: bool, wanting: bool = False) -> None:
+    """The verb on each job, after all of them were found; ``wanting``: say so where no worker would take them."""
+    from vcd_studio.jobs import workers
+
+    with _store() as store:
         for number in ids:
             store.job(number)
         jobs = [verb(store, number) for number in ids]

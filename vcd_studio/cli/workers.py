@@ -65,10 +65,13 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Be a worker in the foreground (for systemd, Slurm, containers); interrupting ends it after its step."""
-    from vcd_studio.jobs.workers import resolve_device
+    from vcd_studio.jobs import workers
 
-    chosen = resolve_device(_device(device))
+    chosen = workers.resolve_device(_device(device))
     need_worker(no_worker=False)
+    for there in workers.status():  # said here, once, and before an answer that would be untrue
+        if there.device == chosen and there.state != "dead":
+            raise workers.already_running(chosen, there.pid)
     if as_json:  # the answer comes first, for what follows is the same process as another program
         answer({"device": chosen, "pid": os.getpid(), "state": "running", "job": None}, [], True)
     sys.stderr.flush()

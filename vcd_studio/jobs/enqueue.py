@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def enqueue_segment(store: Store, project: Project, identity: Identity | str) ->
 def enqueue_train(
     store: Store, project: Project, identity: Identity | str, overrides: Mapping[str, Any] | None = None, *, preset: str | None = None
 ) -> Job:
-    """Train the identity's ID tokens; photos without a mask are segmented first. ``overrides``: TrainingSettings by name."""
+    """Train the identity by its settings' method; photos without a mask are segmented first. ``overrides``: TrainingSettings by name."""
     identity = _identity(project, identity)
     photos = _photos(identity)
     training = identity.training.with_overrides({**_training_preset(preset), **(overrides or {})})
@@ -87,7 +88,10 @@ def enqueue_train(
         "training": training.model_dump(mode="json"),
         "photos": [{"name": photo.path.name, "sha256": file_hash(photo.path), "state": photo.state} for photo in photos],
     }
-    job = store.enqueue("train", project.path, f"train {identity.name}, {training.steps} steps", ["train"], settings)
+    if training.with_tokens:
+        settings["with_tokens"] = _tokens_snapshot(identity)
+    how = "" if training.method == "tokens" else f" by {training.method}"
+    job = store.enqueue("train", project.path, f"train {identity.name}{how}, {training.steps} steps", ["train"], settings)
     wake()
     return job
 
@@ -241,14 +245,37 @@ def _run_snapshot(identity: Identity) -> dict[str, Any]:
     run = identity.latest_run()
     if run is None or not run.finished:
         raise InputError(f"{quoted(identity.name)} is not trained yet; `vcd-studio identity train PROJECT {identity.name}` does it.")
-    return {
+    tokens, weights = (str(path) if path.is_file() else None for path in (run.tokens_path, run.weights_path))
+    snapshot = {
         "name": identity.name,
         "noun": identity.noun,
         "token": identity.token,
         "run": run.name,
-        "tokens": str(run.tokens_path),
-        "sha256": file_hash(run.tokens_path),
+        "tokens": tokens,
+        "sha256": _known_hash(Path(tokens or run.weights_path)),
     }
+    return {**snapshot, "weights": weights, "weights_sha256": _known_hash(Path(weights))} if weights else snapshot
+
+
+def _tokens_snapshot(identity: Identity) -> dict[str, Any]:
+    run = identity.latest_tokens()
+    if run is None:
+        raise InputError(f"{quoted(identity.name)} has no ID tokens for with_tokens; train some first (method tokens), or leave it out.")
+    return {"run": run.name, "tokens": str(run.tokens_path), "sha256": file_hash(run.tokens_path)}
+
+
+def _known_hash(path: Path) -> str:
+    """``file_hash``, but a file that did not change since is not read again: a plan asks for every clip, and weights may be gigabytes."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+    return _hash_as_of(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=256)
+def _hash_as_of(path: Path, changed: int, size: int) -> str:
+    return file_hash(path)
 
 
 def _seconds(items: Sequence[PlannedClip], store: Store | None) -> float | None:

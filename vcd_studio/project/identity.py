@@ -22,6 +22,7 @@ MASK_STATES: tuple[str, ...] = get_args(MaskState)
 IDENTITY_FILE = "identity.toml"
 RUN_FILE = "run.toml"
 TOKENS_FILE = "tokens.safetensors"
+WEIGHTS_FILE = "weights.safetensors"
 _NOUN = re.compile(r"[^\W\d_](?:[\w' -]{0,58}\w)?")
 HUMAN_NOUNS = frozenset(
     re.findall(
@@ -58,6 +59,27 @@ def check_consent(noun: str, consent: bool | None) -> None:
         raise InputError(
             f"{quoted(noun)} is a person: ask whether that person agreed to clips of them, and give the answer (--consent or --no-consent)."
         )
+
+
+def check_agreed(identities: Iterable[Identity]) -> list[str]:
+    """InputError for the first identity with ``consent = false``: no training and no clip of it.
+
+    Returns a warning for each person of whom nobody has said whether they agreed (files older than the question).
+    """
+    warnings = []
+    for identity in identities:
+        if identity.consent is False:
+            raise InputError(
+                f"{quoted(identity.name)} ({plain(identity.noun)}) did not agree to clips, so nothing is trained or made of them; once "
+                "they do, say so by identity train --consent, by N on the identity screen, or by "
+                f"consent = true in {plain(str(identity.file))}."
+            )
+        if identity.consent is None and identity.is_human:
+            warnings.append(
+                f"{quoted(identity.name)} is a person, and nobody has said whether they agreed to clips; write consent = true or false "
+                f"in {plain(str(identity.file))}."
+            )
+    return warnings
 
 
 class _Table(BaseModel):
@@ -100,14 +122,23 @@ class Photo:
 
 @dataclass(frozen=True)
 class Run:
-    """One training run; ``finished`` once its tokens are there."""
+    """One training run, which holds tokens, weights or both; ``finished`` once all it will hold is there."""
 
     name: str
     folder: Path
     tokens_path: Path
+    weights_path: Path
     finished: bool
     loss_path: Path
     previews: list[Path]
+
+    @property
+    def has_tokens(self) -> bool:
+        return self.tokens_path.is_file()
+
+    @property
+    def has_weights(self) -> bool:
+        return self.weights_path.is_file()
 
     def record(self) -> dict[str, Any]:
         """What run.toml says; empty while there is none. ProjectError if it is broken."""
@@ -249,10 +280,13 @@ class Identity:
 
     def _run(self, name: str) -> Run:
         folder = inside(self.project_path, "identities", self.name, "trained", name)
-        tokens = inside(folder, TOKENS_FILE)
+        tokens, weights = inside(folder, TOKENS_FILE), inside(folder, WEIGHTS_FILE)
+        # A training writes its tokens last; weights alone, without its record, are a LoRA that somebody put there.
+        finished = tokens.is_file() or (weights.is_file() and not inside(folder, RUN_FILE).is_file())
         previews = inside(folder, "previews")
         pictures = sorted(path for path in previews.iterdir() if is_photo_name(path.name)) if previews.is_dir() else []
-        return Run(name, folder, tokens, tokens.is_file(), inside(folder, "loss.csv"), [inside(previews, path.name) for path in pictures])
+        seen = [inside(previews, path.name) for path in pictures]
+        return Run(name, folder, tokens, weights, finished, inside(folder, "loss.csv"), seen)
 
     def new_run(self) -> Path:
         """A new, empty folder for a training: run-001, run-002, …"""
@@ -266,6 +300,10 @@ class Identity:
     def latest_run(self) -> Run | None:
         """The newest finished run: the one prompts use."""
         return next((run for run in reversed(self.runs()) if run.finished), None)
+
+    def latest_tokens(self) -> Run | None:
+        """The newest finished run of ID tokens alone."""
+        return next((run for run in reversed(self.runs()) if run.finished and not run.has_weights), None)
 
     def check(self) -> Iterable[Problem]:
         """Every problem with the photos, the masks and the consent."""

@@ -352,8 +352,15 @@ def _line(prompt: Prompt) -> str:
 
 
 def _append_table(document: Any, table: Any) -> None:
-    """Add a ``[[prompt]]`` with an empty line before it."""
+    """Add a ``[[prompt]]`` with an empty line before it; to ``prompt = [{…}]``, which no ``[[prompt]]`` may follow, one more ``{…}``."""
+    import tomlkit
+
     tables = _prompt_tables(document)
+    if isinstance(tables, tomlkit.items.Array):
+        inline = tomlkit.inline_table()
+        inline.update(table)
+        tables.append(inline)
+        return
     table.trivia.indent = "\n"
     tables.append(table)
 

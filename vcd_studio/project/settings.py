@@ -13,6 +13,7 @@ from vcd_studio.project.text import quoted
 
 StageName = Literal["t2v", "face", "tiled"]
 SchedulerName = Literal["ddim", "euler", "dpm++"]
+MethodName = Literal["tokens", "lora", "dreambooth", "custom-diffusion"]
 STAGES: tuple[StageName, ...] = ("t2v", "face", "tiled")
 LARGEST_SEED = 2**63 - 1
 
@@ -31,15 +32,22 @@ class _Settings(BaseModel):
         from vcd_studio.project.toml_file import explain
 
         try:
-            return type(self).model_validate({**self.model_dump(), **overrides})
+            return type(self).model_validate({**self._kept(overrides), **overrides})
         except ValidationError as error:
             item = error.errors(include_url=False)[0]
             message = explain(item["type"], item["msg"], tuple(item["loc"]), item["input"], type(self))
             raise InputError(f"{where}: {message}" if where else message[0].upper() + message[1:]) from error
 
+    def _kept(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """What stays of these settings under some overrides."""
+        return self.model_dump()
+
 
 class GenerationSettings(_Settings):
-    """One clip. ``width`` and ``height`` in pixels, None for the pack's own size; strengths and overlaps are shares from 0 to 1."""
+    """One clip. ``width`` and ``height`` in pixels, None for the pack's own size; strengths and overlaps are shares from 0 to 1.
+
+    ``weights_strength``: how far the weights of identities that have some (LoRA, DreamBooth, Custom Diffusion) are applied.
+    """
 
     frames: Annotated[Whole, Field(ge=1, le=1024)] = 16
     width: Pixels | None = None
@@ -52,6 +60,7 @@ class GenerationSettings(_Settings):
     negative: Text = ""
     seeds: tuple[Annotated[Whole, Field(ge=0, le=LARGEST_SEED)], ...] = Field(default=(1,), min_length=1, max_length=10_000)
     stages: tuple[StageName, ...] = Field(default=STAGES, min_length=1)
+    weights_strength: Share = 1.0
     face_strength: Annotated[Share, Field(gt=0)] = 0.8
     face_margin: Annotated[Real, Field(ge=1, le=5)] = 2.0
     face_prompt: Text = ""
@@ -86,9 +95,25 @@ class GenerationSettings(_Settings):
         return self
 
 
-class TrainingSettings(_Settings):
-    """One training of ID tokens; ``bank`` counts augmented views, shares are from 0 to 1."""
+METHOD_DEFAULTS: dict[str, dict[str, Any]] = {
+    "tokens": {},
+    "lora": {"tokens": 1, "steps": 500, "learning_rate": 1e-4, "batch": 1, "unmasked_share": 1.0},
+    "dreambooth": {"tokens": 1, "steps": 800, "learning_rate": 5e-6, "batch": 1, "unmasked_share": 1.0, "prior_weight": 1.0},
+    "custom-diffusion": {"tokens": 1, "steps": 250, "learning_rate": 8e-5, "batch": 8, "unmasked_share": 1.0, "prior_weight": 1.0},
+}
+"""Where a method's own defaults differ from those of ID tokens; sources beside the trainers, vcd_studio.method.finetuning."""
 
+
+class TrainingSettings(_Settings):
+    """One training of an identity; ``bank`` counts augmented views, shares are from 0 to 1.
+
+    ``method``: ID tokens, or weights of the UNet with a token of their own; numbers that are not given are the method's own. Of LoRA:
+    ``rank``. Of every method that trains weights: ``prior_weight`` and ``prior_pictures`` (pictures of the noun that hold the class,
+    0 for none), ``with_tokens`` (the identity's newest ID tokens stand in the prompts and go with the weights). Of tokens:
+    ``keep_norm``, ``init_noise``. A method ignores what is not its own.
+    """
+
+    method: MethodName = "tokens"
     tokens: Annotated[Whole, Field(ge=1, le=32)] = 4
     steps: Annotated[Whole, Field(ge=1, le=100_000)] = 200
     learning_rate: Annotated[Real, Field(gt=0, le=1)] = 1e-3
@@ -98,9 +123,35 @@ class TrainingSettings(_Settings):
     init_noise: Share = 0.01
     weight_decay: Share = 1e-2
     bank: Annotated[Whole, Field(ge=1, le=10_000)] = 64
+    rank: Annotated[Whole, Field(ge=1, le=1024)] = 4
+    prior_weight: Annotated[Real, Field(ge=0, le=100)] = 0.0
+    prior_pictures: Annotated[Whole, Field(ge=1, le=10_000)] = 200
+    with_tokens: Annotated[bool, Field(strict=True)] = False
     checkpoint_every: Annotated[Whole, Field(ge=1, le=100_000)] = 25
     preview_every: Annotated[Whole, Field(ge=0, le=100_000)] = 50
     seed: Annotated[Whole, Field(ge=0, le=LARGEST_SEED)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_the_methods_own(cls, given: Any) -> Any:
+        own = METHOD_DEFAULTS.get(str(given.get("method"))) if isinstance(given, Mapping) else None
+        return {**own, **given} if own else given
+
+    @model_validator(mode="after")
+    def _tokens_go_with_weights(self) -> Self:
+        if self.with_tokens and self.method == "tokens":
+            raise ValueError(
+                "only weights learn beside tokens; choose the method lora, dreambooth or custom-diffusion, or leave with_tokens out"
+            )
+        return self
+
+    def _kept(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """With another method, the old one's defaults give way to the new one's; what a person chose stays."""
+        kept = self.model_dump()
+        if overrides.get("method", self.method) == self.method:
+            return kept
+        own = type(self)(method=self.method).model_dump()
+        return {key: value for key, value in kept.items() if value != own[key]}
 
 
 class SegmentationSettings(_Settings):
@@ -128,10 +179,22 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 TRAINING_PRESETS: dict[str, dict[str, Any]] = {
     "ours": {},
-    "paper": {"tokens": 4, "steps": 200, "learning_rate": 1e-3, "batch": 4, "unmasked_share": 0.0},
-    "released": {"tokens": 4, "steps": 400, "learning_rate": 1e-3, "batch": 4, "unmasked_share": 0.05, "weight_decay": 1e-2},
+    "paper": {"method": "tokens", "tokens": 4, "steps": 200, "learning_rate": 1e-3, "batch": 4, "unmasked_share": 0.0},
+    "released": {
+        "method": "tokens",
+        "tokens": 4,
+        "steps": 400,
+        "learning_rate": 1e-3,
+        "batch": 4,
+        "unmasked_share": 0.05,
+        "weight_decay": 1e-2,
+    },
+    "textual-inversion": {"method": "tokens", "tokens": 1, "unmasked_share": 1.0},
+    "lora": {"method": "lora"},
+    "dreambooth": {"method": "dreambooth"},
+    "custom-diffusion": {"method": "custom-diffusion"},
 }
-"""Overrides of TrainingSettings."""
+"""Overrides of TrainingSettings: three columns for ID tokens, and the paper's rivals (Table 1)."""
 
 
 def override_from_text(text: str) -> tuple[str, Any]:

@@ -130,7 +130,7 @@ class StudioApp(App[int]):
 
     def action_leave(self) -> None:
         """Leave; workers are processes of their own and go on."""
-        if self.editor is None or not self.editor.unsaved:
+        if self.editor is None or not self.editor.leaving_loses:
             self.exit(0)
             return
         self.action_go("prompts")

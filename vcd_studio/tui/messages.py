@@ -9,6 +9,7 @@ from textual.message import Message
 if TYPE_CHECKING:
     from vcd_studio.jobs.model import Job, Stage
     from vcd_studio.jobs.workers import WorkerStatus
+    from vcd_studio.tui.widgets.queue.left import TimeLeft
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Snapshot:
     jobs: "tuple[Job, ...]" = ()
     stages: "dict[int, tuple[Stage, ...]]" = field(default_factory=dict)
     workers: "tuple[WorkerStatus, ...]" = ()
+    left: "TimeLeft | None" = None
     error: str | None = None
 
     def of_project(self, project: Path) -> "list[Job]":

@@ -12,6 +12,7 @@ from vcd_studio.tui.messages import Snapshot
 if TYPE_CHECKING:
     from vcd_studio.jobs.store import Store
     from vcd_studio.jobs.workers import WorkerStatus
+    from vcd_studio.tui.widgets.queue.left import Estimates
 
 EVERY = 0.25  # seconds between two questions
 WORKERS_EVERY = 4  # workers are looked at each fourth time: that costs files and /proc
@@ -31,6 +32,9 @@ class Workers(Protocol):
 
     def ensure_running(self, device: str = "auto") -> object:
         """Start one unless one is there."""
+
+    def recover(self, store: "Store") -> object:
+        """Take back the running jobs of workers that ended without a word."""
 
 
 class Queue:
@@ -69,25 +73,36 @@ class Queue:
                 self._store = None
 
 
-def snapshot(queue: Queue, workers: "tuple[WorkerStatus, ...]") -> Snapshot:
+def snapshot(queue: Queue, workers: "tuple[WorkerStatus, ...]", estimates: "Estimates") -> Snapshot:
     """Everything the screens show of the queue, read at once."""
     jobs = tuple(queue.store.jobs())
     stages = queue.store.all_stages([job.id for job in jobs])
-    return Snapshot(jobs, {job: tuple(found) for job, found in stages.items()}, workers)
+    left = estimates.left(queue.store, jobs, stages, sum(worker.state != "dead" for worker in workers))
+    return Snapshot(jobs, {job: tuple(found) for job, found in stages.items()}, workers, left)
 
 
 def watch(queue: Queue, tell: Callable[[Snapshot], object], stop: threading.Event) -> None:
-    """Until `stop` is set: tell every change. An error is told once and then tried again."""
+    """Until `stop` is set: tell every change. An error is told once and then tried again.
+
+    At the first look, and whenever the workers are not what they were, jobs left by dead ones are taken back: no screen says running
+    of a job that nobody runs.
+    """
+    from vcd_studio.tui.widgets.queue.left import Estimates
+
+    estimates = Estimates()
     seen: object = None
-    workers: tuple[WorkerStatus, ...] = ()
+    workers: tuple[WorkerStatus, ...] | None = None
     turn = 0
     while not stop.is_set():
         try:
             if turn % WORKERS_EVERY == 0:
-                workers = tuple(queue.workers.status())
+                found = tuple(queue.workers.status())
+                if found != workers:
+                    queue.workers.recover(queue.store)
+                workers = found
             now: object = (queue.store.changed_since(), workers)
             if now != seen:
-                tell(snapshot(queue, workers))
+                tell(snapshot(queue, workers or (), estimates))
         except (InputError, OSError, sqlite3.Error) as error:
             now = str(error)
             if now != seen and not stop.is_set():

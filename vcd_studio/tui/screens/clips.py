@@ -16,6 +16,7 @@ from vcd_studio.project.text import plain
 from vcd_studio.tui.messages import Snapshot
 from vcd_studio.tui.screens.base import StudioScreen
 from vcd_studio.tui.screens.dialogs.dialogs import Page
+from vcd_studio.tui.widgets.chrome.filter import FilterLine
 from vcd_studio.tui.widgets.clips.film import Film
 from vcd_studio.tui.widgets.pictures.grid import PictureGrid, Tile
 from vcd_studio.tui.widgets.pictures.source import Source
@@ -71,7 +72,7 @@ class ClipsScreen(StudioScreen):
     """The clips of the open project."""
 
     MODE = "clips"
-    HELP = """The clips of this project. Enter opens the one under the cursor, Escape goes back to the page.
+    HELP = """The clips of this project. Enter opens the one under the cursor, Escape goes back to the page; / filters by words.
 Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages side by side, i the recipe."""
     DEFAULT_CSS = """
     ClipsScreen #body { layout: vertical; }
@@ -81,13 +82,13 @@ Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages
     ClipsScreen #films { height: 1fr; }
     ClipsScreen #scrub { height: 1; padding: 0 1; background: $surface; text-wrap: nowrap; text-overflow: ellipsis; }
     ClipsScreen.-one #one { display: block; }
-    ClipsScreen.-one PictureGrid { display: none; }
+    ClipsScreen.-one PictureGrid, ClipsScreen.-one FilterLine { display: none; }
     ClipsScreen #nothing { display: none; padding: 1 3; height: 1fr; }
     ClipsScreen.-empty #nothing { display: block; }
     ClipsScreen.-empty PictureGrid, ClipsScreen.-empty #one, ClipsScreen.-empty #words { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "page", "All clips", id="clips.page", tooltip="Back to the page of clips"),
+        Binding("escape", "page", "All clips", id="clips.page", tooltip="Back to the page of clips; there, take the filter away"),
         Binding("p,space", "play", "Play", id="clips.play", tooltip="Play the clip, or stop"),
         Binding("left", "scrub(-1)", "Frame back", show=False, id="clips.back", tooltip="One frame back"),
         Binding("right", "scrub(1)", "Frame on", show=False, id="clips.on", tooltip="One frame on"),
@@ -96,6 +97,7 @@ Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages
         Binding("tab", "stage(1)", "Stage", id="clips.stage", tooltip="The next stage: t2v, face, tiled"),
         Binding("shift+tab", "stage(-1)", "Stage before", show=False, id="clips.stage_before", tooltip="The stage before"),
         Binding("b", "side", "Side by side", id="clips.side", tooltip="All stages beside one another, or one alone"),
+        Binding("slash", "filter", "Filter", id="clips.filter", tooltip="Only clips whose name or prompt holds these words"),
         Binding("i", "recipe", "Recipe", id="clips.recipe", tooltip="How this clip was made: its sidecar"),
         Binding("up", "other(-1)", "Clip before", show=False, id="clips.before", tooltip="The clip before"),
         Binding("down", "other(1)", "Next clip", show=False, id="clips.next", tooltip="The next clip"),
@@ -114,7 +116,8 @@ Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages
 
     def body(self) -> ComposeResult:
         with Vertical(id="body"):
-            yield PictureGrid((18, 7), noun="clip", empty="no clips")
+            yield PictureGrid((18, 7), noun="clip", empty="no clip holds these words")
+            yield FilterLine()
             with Vertical(id="one"):
                 with Horizontal(id="films"):
                     for _ in range(MOST_FILMS):
@@ -138,6 +141,7 @@ Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages
             return
         if project.path != self._project:
             self._project = project.path
+            self.query_one(FilterLine).clear()
             self._close()
         self.attempt(lambda: read(project), self._show, group="read", exclusive=True)
 
@@ -158,13 +162,38 @@ Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages
         self.clips = clips
         self.set_class(not clips, "-empty")
         self.query_one("#nothing", Static).update(NOTHING if self.project else NO_PROJECT)
-        grid = self.query_one(PictureGrid)
-        grid.fill([Tile(one.clip.id, Source(one.poster) if one.poster else None, one.clip.id, _mark(one)) for one in clips])
         if not clips:
             self._close()
-        self._show_words()
+        self._fill()
         if self.has_class("-one"):
             self._show_frame()
+
+    def _fill(self) -> None:
+        """Those clips that the filter lets through."""
+        line = self.query_one(FilterLine)
+        shown = [one for one in self.clips if line.matches(one.clip.id, one.prompt)]
+        line.found(len(shown), len(self.clips))
+        self.query_one(PictureGrid).fill(
+            [Tile(one.clip.id, Source(one.poster) if one.poster else None, one.clip.id, _mark(one)) for one in shown]
+        )
+        self._show_words()
+
+    def on_filter_line_changed(self, message: FilterLine.Changed) -> None:
+        """Fewer clips, or more."""
+        self._fill()
+        self.refresh_bindings()
+
+    def on_filter_line_done(self, message: FilterLine.Done) -> None:
+        """The page has the keys again."""
+        line = self.query_one(FilterLine)
+        if message.clear or not line.words.strip():
+            line.clear()
+            self.refresh_bindings()
+        self.query_one(PictureGrid).focus()
+
+    def action_filter(self) -> None:
+        """Ask for words."""
+        self.query_one(FilterLine).open()
 
     @property
     def current(self) -> Shown | None:
@@ -242,8 +271,13 @@ Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages
         self.query_one("#scrub", Static).update(line)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys of the open clip do nothing on the page."""
-        if action in ("page", "play", "scrub", "edge", "stage", "side", "other"):
+        """Keys of the open clip do nothing on the page, nor the page's on the clip."""
+        line = next(iter(self.query(FilterLine)), None)
+        if action == "page":
+            return self.has_class("-one") or (line is not None and line.is_open)
+        if action == "filter":
+            return bool(self.clips) and not self.has_class("-one") and line is not None and not line.is_written
+        if action in ("play", "scrub", "edge", "stage", "side", "other"):
             return self.has_class("-one")
         return True
 
@@ -252,8 +286,11 @@ Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages
         self.refresh_bindings()
 
     def action_page(self) -> None:
-        """Back to the page of clips."""
-        self._close()
+        """Back to the page of clips; from there, to all of them."""
+        if self.has_class("-one"):
+            self._close()
+        else:
+            self.query_one(FilterLine).clear()
         self.refresh_bindings()
 
     def action_scrub(self, by: int) -> None:

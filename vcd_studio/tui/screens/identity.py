@@ -98,7 +98,7 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
         Binding("w", "state('whole')", "Whole", id="identity.whole", tooltip="Use the whole photo, without a mask"),
         Binding("x", "state('left-out')", "Leave out", id="identity.leave_out", tooltip="Leave this photo out of training"),
         Binding("u", "state('automatic')", "Auto", id="identity.automatic", tooltip="Use the mask that segmenting finds"),
-        Binding("N", "noun", "Noun", show=False, id="identity.noun", tooltip="Say what it is in other words"),
+        Binding("N", "noun", "Noun", show=False, id="identity.noun", tooltip="Say what it is in other words, and whether a person agreed"),
         Binding("left_square_bracket", "other(-1)", "Identity before", show=False, id="identity.before", tooltip="The identity before"),
         Binding("right_square_bracket", "other(1)", "Next identity", show=False, id="identity.next", tooltip="The next identity"),
     ]
@@ -156,6 +156,8 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
         seen = self.seen
         if seen.identity is None:
             return ""
+        if seen.identity.consent is False:
+            return f"{plain(seen.identity.name)} did not agree: nothing is trained or made; N gives another answer"
         if seen.run is not None:
             return (
                 f"{seen.run.name} is trained: prompts may name {plain(seen.identity.token)}"
@@ -191,10 +193,9 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
             masks = sum(photo.has_mask for photo in seen.photos)
             place = f" ({seen.names.index(identity.name) + 1} of {len(seen.names)}, [ ] turn)" if len(seen.names) > 1 else ""
             line.append(plain(identity.name), "bold")
-            line.append(f"{place} · {plain(identity.noun)} · {plain(identity.token)} · {len(seen.photos)} photos, {masks} masks · ")
+            answer = {None: "", True: " (agreed)", False: " (did not agree)"}[identity.consent]
+            line.append(f"{place} · {plain(identity.noun)}{answer} · {plain(identity.token)} · {len(seen.photos)} photos, {masks} masks · ")
             line.append(f"{seen.run.name}" if seen.run else "not trained")
-            if identity.consent is not None:
-                line.append(" · agreed" if identity.consent else " · did not agree")
         self.query_one("#line", Static).update(line)
 
     def _show_tiles(self) -> None:
@@ -280,12 +281,18 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
     def _train(self, overrides: dict[str, object]) -> None:
         if (found := self._identity()) is not None:
             from vcd_studio.jobs.enqueue import enqueue_train
+            from vcd_studio.project.identity import check_agreed
 
-            project, identity = found
+            project, name = found[0], found[1].name
             queue = self.studio.queue
-            self.attempt(
-                lambda: enqueue_train(queue.store, project, identity, overrides), lambda job: self.enqueued(f"Enqueued: {job.title}")
-            )
+
+            def work() -> str:
+                identity = project.identity(name)  # as the file says now: an answer may have been written there meanwhile
+                unanswered = check_agreed([identity])
+                title = enqueue_train(queue.store, project, identity, overrides).title
+                return f"Nobody said whether {name} agreed (N does) · enqueued: {title}" if unanswered else f"Enqueued: {title}"
+
+            self.attempt(work, self.enqueued)
 
     def action_train_with(self) -> None:
         """Ask for other settings, then train."""
@@ -310,7 +317,8 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
         if (found := self._identity()) is None:
             return
         identity = found[1]
-        fields = [Field("noun", "What is it, in a word or two?", identity.noun), _consent_field()]
+        answer = next(words for words, consent in CONSENT.items() if consent is identity.consent)
+        fields = [Field("noun", "What is it, in a word or two?", identity.noun), _consent_field(answer)]
 
         def work(values: Values) -> bool:
             identity.set_noun(values["noun"], CONSENT[values["consent"]])
@@ -374,5 +382,5 @@ def _is_person(values: Values) -> bool:
     return is_human(values["noun"])
 
 
-def _consent_field() -> Field:
-    return Field("consent", "A person: did he or she agree to clips of them?", "not asked", choices=tuple(CONSENT), when=_is_person)
+def _consent_field(answer: str = "not asked") -> Field:
+    return Field("consent", "A person: did he or she agree to clips of them?", answer, choices=tuple(CONSENT), when=_is_person)

@@ -15,7 +15,7 @@ from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
 from vcd_studio.tui.screens.base import StudioScreen
 from vcd_studio.tui.screens.dialogs.dialogs import Confirm
-from vcd_studio.tui.screens.dialogs.form import Choice
+from vcd_studio.tui.screens.dialogs.form import Choice, Values
 from vcd_studio.tui.widgets.chrome.bars import amount, clock
 from vcd_studio.tui.widgets.prompts.expansion import Expansion
 from vcd_studio.tui.widgets.prompts.reading import Reading, read_prompts, read_seeds
@@ -55,7 +55,8 @@ class PromptsScreen(StudioScreen):
     """The prompt list of the open project."""
 
     MODE = "prompts"
-    HELP = "The prompts of the open project. i writes, Escape stops writing, Ctrl+S saves; e enqueues the marked prompts, E all of them."
+    HELP = """The prompts of the open project. a adds one; e enqueues the marked prompts, E all of them.
+i writes in the file itself, Escape stops writing, Ctrl+S saves."""
     DEFAULT_CSS = """
     PromptsScreen #body { layout: horizontal; }
     PromptsScreen #writing { width: 1fr; height: 1fr; }
@@ -73,6 +74,7 @@ class PromptsScreen(StudioScreen):
     PromptsScreen.-empty #writing, PromptsScreen.-empty #meaning { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "add", "Add", id="prompts.add", tooltip="Add a prompt: just its text, and seeds if you like"),
         Binding("i", "write", "Write", id="prompts.write", tooltip="Write in the editor"),
         Binding("e", "enqueue(False)", "Enqueue", id="prompts.enqueue", tooltip="Enqueue the marked prompts, or the one under the cursor"),
         Binding("E", "enqueue(True)", "Enqueue all", id="prompts.enqueue_all", tooltip="Enqueue every prompt"),
@@ -87,6 +89,8 @@ class PromptsScreen(StudioScreen):
         self._file: Path | None = None
         self._on_disk = ""
         self._drafts: dict[Path, str] = {}
+        self._typed: dict[Path, Values] = {}  # prompts put aside before they were added, by their list
+        self._go_to: int | None = None  # the prompt that was added, until the list shows it
         self._timer: Timer | None = None
 
     def body(self) -> ComposeResult:
@@ -137,13 +141,14 @@ class PromptsScreen(StudioScreen):
         self.attempt(lambda: (path, _text_of(path)), lambda found: self._load(*found), group="load", exclusive=True)
 
     def _load(self, path: Path, text: str) -> None:
-        fresh = self._file != path
+        editor, fresh = self.query_one(Editor), self._file != path
         self._file, self._on_disk = path, text
         shown = self._drafts.pop(path, text)
-        if fresh or shown != self.text:
-            self.query_one(Editor).load_text(shown)
         if fresh:
+            editor.load_text(shown)
             self.query_one(Expansion).focus()
+        elif shown != self.text:  # somebody else wrote it, or a prompt was added: Ctrl+Z brings back what was here
+            editor.replace(shown, editor.document.start, editor.document.end)
         self._read()
 
     def _show_file(self) -> None:
@@ -200,8 +205,26 @@ class PromptsScreen(StudioScreen):
         self.query_one(Editor).load_text(text)
         self._read()
 
+    @property
+    def leaving_loses(self) -> bool:
+        """Something was typed that is nowhere but here."""
+        return self.unsaved or bool(self._typed)
+
     def save_and_leave(self) -> None:
-        """Asked by the app before it ends: offer to save first."""
+        """Asked by the app before it ends: offer to save first, and not to leave a prompt that was never added."""
+        if self._typed:
+            self.app.push_screen(
+                Confirm(
+                    "A prompt was typed and not added.",
+                    [*(f"  {' '.join(one['text'].split())}" for one in self._typed.values()), "", "n stays here, where a goes on with it."],
+                    "leave without it",
+                ),
+                self._left_behind,
+            )
+            return
+        if not self.unsaved:
+            self.app.exit(0)
+            return
 
         def answered(yes: bool | None) -> None:
             if yes:
@@ -211,6 +234,44 @@ class PromptsScreen(StudioScreen):
             Confirm("The prompts have changes that are not saved.", ["n stays here; Ctrl+R gives the changes up."], "save and leave"),
             answered,
         )
+
+    def _left_behind(self, yes: bool | None) -> None:
+        if yes:
+            self._typed.clear()
+            self.save_and_leave()
+
+    # ── adding ──
+
+    def action_add(self) -> None:
+        """Ask for a prompt and add it to the file, which is saved first: one hand writes it at a time."""
+        if self._file is None or self.project is None:
+            self.say("Open a project first: 1 shows them.")
+        elif self.unsaved:
+            self._save(self._ask_for_prompt)
+        else:
+            self._ask_for_prompt()
+
+    def _ask_for_prompt(self) -> None:
+        from vcd_studio.tui.screens.dialogs.add_prompt import AddPrompt
+
+        path, project = self._file, self.project
+        if path is None or project is None:
+            return
+
+        def closed(result: Values | int | None) -> None:
+            if isinstance(result, int):
+                self._typed.pop(path, None)
+                self._go_to = result
+                self.query_one(Expansion).focus()
+                self.say("Added: e enqueues it.")
+                self.project_changed()
+            elif result and (result["text"].strip() or result["seeds"]):
+                self._typed[path] = result
+                self.say("Put aside, not added: a goes on with it.")
+            else:
+                self._typed.pop(path, None)
+
+        self.app.push_screen(AddPrompt(project, self._typed.get(path, {})), closed)
 
     # ── reading ──
 
@@ -237,7 +298,11 @@ class PromptsScreen(StudioScreen):
         self.attempt(lambda: read_prompts(project, text, path.name, read_seeds(seeds)), self._show_reading, group="expand", exclusive=True)
 
     def _show_reading(self, reading: Reading) -> None:
-        self.query_one(Expansion).show(reading)
+        expansion = self.query_one(Expansion)
+        expansion.show(reading)
+        if self._go_to is not None and self._go_to < len(reading.prompts):
+            expansion.highlighted = self._go_to
+            self._go_to = None
         wrong = sum(bool(one.problem) for one in reading.prompts) + bool(reading.problem)
         clips = sum(one.clips for one in reading.prompts)
         words = f"{len(reading.prompts)} prompts, {clips} clips" + (f", {wrong} wrong" if wrong else "")
@@ -277,22 +342,26 @@ class PromptsScreen(StudioScreen):
             self.studio.complain(f"The prompts cannot be read, line {expansion.reading.line or '?'}: {expansion.reading.problem}")
             return
         if not chosen:
-            self.say("There is no prompt yet: i writes one.")
+            self.say("There is no prompt yet: a adds one.")
             return
         seeds, stages, queue = self.query_one("#seeds", Input).value, STAGES[self.query_one(Choice).value], self.studio.queue
 
-        def work() -> "Plan":
+        def work() -> "tuple[Plan, list[str]]":
             from vcd_studio.jobs.enqueue import plan_generate
+            from vcd_studio.project.identity import check_agreed
 
             numbers = read_seeds(seeds)
-            return plan_generate(project, prompts=[one.prompt for one in chosen], seeds=numbers or None, stages=stages, store=queue.store)
+            plan = plan_generate(project, prompts=[one.prompt for one in chosen], seeds=numbers or None, stages=stages, store=queue.store)
+            named = dict.fromkeys(name for item in plan.items for name in item.identities)
+            return plan, check_agreed(project.identity(name) for name in named)
 
-        self.attempt(work, lambda plan: self._ask(project, plan), group="plan", exclusive=True)
+        self.attempt(work, lambda found: self._ask(project, *found), group="plan", exclusive=True)
 
-    def _ask(self, project: "Project", plan: "Plan") -> None:
+    def _ask(self, project: "Project", plan: "Plan", warnings: list[str]) -> None:
         time = f"about {clock(plan.seconds)}" if plan.seconds is not None else "time unknown until a first clip is done"
         lines = [
             f"{time}, about {amount(plan.bytes)} on disk",
+            *warnings,
             "",
             *(f"  {plain(item.expanded)} · seed {item.seed}" for item in plan.items[:6]),
         ]

@@ -1,6 +1,7 @@
 """Queue: every job with its stages, the log of the one under the cursor, and what its running step looks like."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +15,7 @@ from vcd_studio.project.text import plain
 from vcd_studio.tui.messages import Snapshot
 from vcd_studio.tui.screens.base import StudioScreen
 from vcd_studio.tui.screens.dialogs.dialogs import Confirm
+from vcd_studio.tui.widgets.chrome.filter import FilterLine
 from vcd_studio.tui.widgets.pictures.picture import Picture
 from vcd_studio.tui.widgets.pictures.source import Source
 from vcd_studio.tui.widgets.queue.tree import JobTree
@@ -33,7 +35,8 @@ class QueueScreen(StudioScreen):
     """All jobs of this user, of every project."""
 
     MODE = "queue"
-    HELP = "The queue of all your projects. A worker does the jobs, whether the studio is open or not; g starts or stops it."
+    HELP = """The queue of all your projects. A worker does the jobs, whether the studio is open or not; g starts or stops it.
+The line below says how long all of it will take, as far as that is known. / filters, Escape shows everything again."""
     DEFAULT_CSS = """
     QueueScreen #body { layout: vertical; }
     QueueScreen JobTree { height: 3fr; }
@@ -46,12 +49,14 @@ class QueueScreen(StudioScreen):
     QueueScreen #preview { width: 24; height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "unfilter", "Show all", id="queue.unfilter", tooltip="Take the filter away"),
         Binding("c", "cancel", "Cancel", id="queue.cancel", tooltip="Cancel this job, and no other"),
         Binding("r", "retry", "Retry", id="queue.retry", tooltip="Put a failed, cancelled or set-aside job back; finished stages stay"),
         Binding("p", "pause", "Pause", id="queue.pause", tooltip="Pause this job after its step, or resume it"),
         Binding("K,ctrl+up", "shift(-1)", "Sooner", id="queue.sooner", tooltip="One place nearer to the front"),
         Binding("J,ctrl+down", "shift(1)", "Later", id="queue.later", tooltip="One place further back"),
         Binding("g", "worker", "Worker", id="queue.worker", tooltip="Start a worker, or stop it after its step"),
+        Binding("slash", "filter", "Filter", id="queue.filter", tooltip="Only jobs whose title, project or state holds these words"),
         Binding(
             "d", "details", "Details", show=False, id="queue.details", tooltip="All about this job: settings, result, error and traceback"
         ),
@@ -67,10 +72,11 @@ class QueueScreen(StudioScreen):
     def body(self) -> ComposeResult:
         with Vertical(id="body"):
             yield JobTree()
+            yield FilterLine()
             yield Static(EMPTY, markup=False, id="empty")
             yield Static(markup=False, id="title")
             with Horizontal(id="below"):
-                yield RichLog(wrap=True, markup=False, highlight=False, max_lines=5000)
+                yield RichLog(wrap=True, min_width=1, markup=False, highlight=False, max_lines=5000)
                 yield Picture(id="preview")
 
     def on_mount(self) -> None:
@@ -84,13 +90,43 @@ class QueueScreen(StudioScreen):
     def queue_changed(self, snapshot: Snapshot) -> None:
         """The lines, the running step's picture, and what the log has gained."""
         self.set_class(not snapshot.jobs, "-empty")
-        tree = self.query_one(JobTree)
-        tree.show(snapshot)
-        self._show_job(tree.job)
+        tree, line = self.query_one(JobTree), self.query_one(FilterLine)
+        jobs = tuple(job for job in snapshot.jobs if line.matches(f"#{job.id}", job.kind, job.state, job.title, job.project.name))
+        line.found(len(jobs), len(snapshot.jobs))
+        tree.show(replace(snapshot, jobs=jobs))
+        if tree.job is not None or not jobs:  # else the cursor is on its way, and says where it comes to
+            self._show_job(tree.job)
 
     def on_job_tree_chosen(self, message: JobTree.Chosen) -> None:
         """Another job's log."""
         self._show_job(message.job)
+
+    def on_filter_line_changed(self, message: FilterLine.Changed) -> None:
+        """Fewer lines, or more."""
+        self.queue_changed(self.studio.snapshot)
+        self.refresh_bindings()
+
+    def on_filter_line_done(self, message: FilterLine.Done) -> None:
+        """The tree has the keys again."""
+        if message.clear or not self.query_one(FilterLine).words.strip():
+            self.action_unfilter()
+        self.query_one(JobTree).focus()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """There is something to show again only where something may be hidden."""
+        if action in ("filter", "unfilter"):
+            line = next(iter(self.query(FilterLine)), None)
+            return line is not None and (line.is_open if action == "unfilter" else not line.is_written)
+        return True
+
+    def action_filter(self) -> None:
+        """Ask for words."""
+        self.query_one(FilterLine).open()
+
+    def action_unfilter(self) -> None:
+        """All jobs again."""
+        self.query_one(FilterLine).clear()
+        self.refresh_bindings()
 
     @property
     def job(self) -> "Job | None":
@@ -132,17 +168,23 @@ class QueueScreen(StudioScreen):
 
     # ── verbs ──
 
-    def _do(self, verb: "Callable[[Store, int], Any]", words: str) -> None:
+    def _chosen(self) -> "Job | None":
+        """The job under the cursor; where there is none, that is said."""
         job = self.job
         if job is None:
             self.say("There is no job under the cursor.")
+        return job
+
+    def _do(self, verb: "Callable[[Store, int], Any]", words: str) -> None:
+        job = self._chosen()
+        if job is None:
             return
         queue = self.studio.queue
         self.attempt(lambda: verb(queue.store, job.id), lambda _: self.say(f"#{job.id}: {words}"))
 
     def action_cancel(self) -> None:
         """Ask, then cancel this job."""
-        job = self.job
+        job = self._chosen()
         if job is None:
             return
         if job.state != "running":
@@ -160,14 +202,14 @@ class QueueScreen(StudioScreen):
 
     def action_retry(self) -> None:
         """Put the job back into the line."""
-        job = self.job
+        job = self._chosen()
         if job is not None:
             queue = self.studio.queue
             self.attempt(lambda: queue.store.retry(job.id), lambda _: self.enqueued(f"#{job.id} is back in the line"))
 
     def action_pause(self) -> None:
         """Pause or resume."""
-        job = self.job
+        job = self._chosen()
         if job is not None and (job.state == "paused" or job.request == "pause"):
             queue = self.studio.queue
             self.attempt(lambda: queue.store.resume(job.id), lambda _: self.enqueued(f"#{job.id} goes on"))
@@ -233,7 +275,7 @@ class QueueScreen(StudioScreen):
 
     def action_details(self) -> None:
         """Everything about the job, its traceback last."""
-        job = self.job
+        job = self._chosen()
         if job is not None:
             from vcd_studio.tui.screens.dialogs.dialogs import Page
             from vcd_studio.tui.widgets.queue.details import details

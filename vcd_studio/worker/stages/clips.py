@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,8 @@ from vcd_studio.media.frames import load_frames, save_frames
 from vcd_studio.media.sheet import contact_sheet
 from vcd_studio.media.video import read_video, write_video
 from vcd_studio.method.conditioning import Conditioning, condition
-from vcd_studio.method.id_tokens import IdTokens
+from vcd_studio.method.finetuning.weights import UnetWeights, worn
+from vcd_studio.method.id_tokens import IdTokens, expand
 from vcd_studio.method.protocols import Frames, Networks
 from vcd_studio.method.sampling import Sampling
 from vcd_studio.project.errors import InputError
@@ -52,18 +54,31 @@ class ClipStage:
 
     @cached_property
     def networks(self) -> Networks:
-        return self.context.networks.get(self.settings["pack"], self.context.log)
+        """The pack's, wearing the weights of the clip's identities for as long as this stage lives; the pack's own stay as they are."""
+        networks = self.context.networks.get(self.settings["pack"], self.context.log)
+        weights = self.weights
+        if weights:
+            self.context.log(f"wears the weights of {', '.join(i['name'] for i in self.settings['identities'] if i.get('weights'))}")
+        return worn(networks, weights)
 
     @cached_property
     def tokens(self) -> list[IdTokens]:
-        """The ID tokens of the snapshot's runs. InputError when a file is no longer what it was."""
+        """The tokens of the snapshot's runs, where they have some. InputError when a file is no longer what it was."""
         loaded = []
         for identity in self.settings["identities"]:
-            path = Path(identity["tokens"])
-            if file_hash(path) != identity["sha256"]:
-                raise InputError(f"The tokens {path} have changed since this job was enqueued; enqueue the prompt again.")
-            loaded.append(IdTokens.load(path, identity["token"], identity["noun"]))
+            if identity["tokens"]:
+                path = _unchanged("tokens", identity["tokens"], identity["sha256"])
+                loaded.append(IdTokens.load(path, identity["token"], identity["noun"]))
         return loaded
+
+    @property
+    def weights(self) -> list[UnetWeights]:
+        """The weights of the snapshot's runs, where they have some, at the clip's strength. InputError when a file has changed."""
+        strength = self.generation.get("weights_strength", 1.0)
+        wearing = [identity for identity in self.settings["identities"] if identity.get("weights")] if strength else []
+        return [
+            UnetWeights.load(_unchanged("weights", identity["weights"], identity["weights_sha256"])).at(strength) for identity in wearing
+        ]
 
     @property
     def noun(self) -> str:
@@ -76,10 +91,18 @@ class ClipStage:
         negative = self.generation["negative"]
         travel: dict[str, str] = self.settings.get("travel") or {}
         if prompt or not travel:
-            return condition(self.networks, prompt or self.settings["prompt"], negative, self.tokens)
-        keys = {int(frame): condition(self.networks, words, negative, self.tokens) for frame, words in travel.items()}
+            return condition(self.networks, self._readable(prompt or self.settings["prompt"]), negative, self.tokens)
+        keys = {int(frame): condition(self.networks, self._readable(words), negative, self.tokens) for frame, words in travel.items()}
         positive = mix_travel({frame: each.positive for frame, each in keys.items()}, frames or self.generation["frames"])
         return Conditioning(positive, next(iter(keys.values())).negative)
+
+    def _readable(self, prompt: str) -> str:
+        """Identities that have weights but no token of their own are called by their noun."""
+        for identity in self.settings["identities"]:
+            if not identity["tokens"]:
+                named = expand(prompt, [IdTokens(identity["token"], identity["noun"], torch.empty(1, 0))])
+                prompt = re.sub(re.escape(identity["token"]) + r"\s+", "", named)
+        return prompt
 
     @property
     def sampling(self) -> Sampling:
@@ -128,6 +151,13 @@ class ClipStage:
         return str(path)
 
 
+def _unchanged(what: str, name: str, sha256: str) -> Path:
+    path = Path(name)
+    if file_hash(path) != sha256:
+        raise InputError(f"The {what} {path} have changed since this job was enqueued; enqueue the prompt again.")
+    return path
+
+
 def mix_travel(keys: dict[int, Tensor], frames: int) -> Tensor:
     """Embeds (1, length, width) at some frames to (frames, length, width): straight lines between them, level outside."""
     marks = sorted(keys)
@@ -157,9 +187,14 @@ def recipe(settings: dict[str, Any], frames: Frames) -> dict[str, Any]:
         "gamma": generation["gamma"],
         "stages": list(generation["stages"]),
         "pack": settings["pack"],
-        "identities": [f"{identity['token']} {identity['run']} {identity['sha256'][:12]}" for identity in settings["identities"]],
+        "identities": [_told(identity, generation.get("weights_strength", 1.0)) for identity in settings["identities"]],
         "version": settings["code_version"],
     }
+
+
+def _told(identity: dict[str, Any], strength: float) -> str:
+    told = f"{identity['token']} {identity['run']} {identity['sha256'][:12]}"
+    return f"{told} weights {identity['weights_sha256'][:12]} at {strength:g}" if identity.get("weights") else told
 
 
 def save_picture(image: Image.Image, path: Path, **options: Any) -> None:

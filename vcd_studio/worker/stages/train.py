@@ -1,4 +1,4 @@
-"""ID tokens for one identity: masks where they are missing, then steps with checkpoints, a loss curve and preview pictures."""
+"""One identity learnt, as ID tokens or weights: masks where they are missing, then steps with checkpoints, a loss curve and pictures."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from PIL import Image
 from vcd_studio import __version__
 from vcd_studio.jobs.enqueue import file_hash
 from vcd_studio.method.augmentation import TrainingPhoto
-from vcd_studio.method.id_training import IdTraining, TrainingOptions
+from vcd_studio.method.finetuning import begin_training
+from vcd_studio.method.id_tokens import IdTokens
+from vcd_studio.method.photo_training import PhotoTraining
 from vcd_studio.method.protocols import Networks
 from vcd_studio.method.segmentation import mask_warnings
 from vcd_studio.project.errors import InputError
-from vcd_studio.project.identity import RUN_FILE, TOKENS_FILE, Identity, Photo
+from vcd_studio.project.identity import RUN_FILE, TOKENS_FILE, WEIGHTS_FILE, Identity, Photo
 from vcd_studio.project.paths import write_atomic
 from vcd_studio.project.photos import open_photo, read_mask
 from vcd_studio.project.text import quoted
@@ -38,20 +40,21 @@ def run(context: StageContext) -> str | None:
     networks = context.networks.get(settings["pack"], context.log, precise=True)
     photos = _training_photos(context, networks, identity)
     folder = _run_folder(context, identity)
-    options = {key: value for key, value in settings["training"].items() if key not in ("checkpoint_every", "preview_every")}
-    training = IdTraining(networks, photos, settings["noun"], settings["token"], TrainingOptions(**options))
+    method = settings["training"].get("method", "tokens")
+    training = begin_training(method, networks, photos, settings["noun"], settings["token"], settings["training"], _given_tokens(settings))
     state = load_checkpoint(folder)
     if state is not None:
         training.load_state_dict(state)
         context.log(f"goes on from the checkpoint at step {training.steps_done}")
     losses = kept_losses(folder, training.steps_done)
-    context.log(f"{len(photos)} photos, {training.options.steps} steps, into {folder.name}")
+    how = "" if method == "tokens" else f" of {method}"
+    context.log(f"{len(photos)} photos, {training.options.steps} steps{how}, into {folder.name}")
     _learn(context, training, folder, losses)
     _finish(context, training, folder, losses)
     return str(folder)
 
 
-def _learn(context: StageContext, training: IdTraining, folder: Path, losses: list[tuple[int, float, float]]) -> None:
+def _learn(context: StageContext, training: PhotoTraining, folder: Path, losses: list[tuple[int, float, float]]) -> None:
     every, preview_every = context.settings["training"]["checkpoint_every"], context.settings["training"]["preview_every"]
     steps = training.options.steps
     context.step(training.steps_done, steps, message="making augmented views")
@@ -80,7 +83,7 @@ def _learn(context: StageContext, training: IdTraining, folder: Path, losses: li
         raise
 
 
-def _finish(context: StageContext, training: IdTraining, folder: Path, losses: list[tuple[int, float, float]]) -> None:
+def _finish(context: StageContext, training: PhotoTraining, folder: Path, losses: list[tuple[int, float, float]]) -> None:
     settings = context.settings
     hashes = context.networks.hashes(settings["pack"])
     base = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
@@ -98,6 +101,7 @@ def _finish(context: StageContext, training: IdTraining, folder: Path, losses: l
         "device": context.device,
         "code_version": settings["code_version"],
         "settings": settings["training"],
+        "with_tokens": settings.get("with_tokens"),
         "segmentation": settings["segmentation"],
         "photos": settings["photos"],
     }
@@ -105,14 +109,29 @@ def _finish(context: StageContext, training: IdTraining, folder: Path, losses: l
 
     write_atomic(folder / RUN_FILE, tomli_w.dumps({key: value for key, value in record.items() if value is not None}).encode())
     photos = json.dumps({photo["name"]: photo["sha256"] for photo in settings["photos"]}, sort_keys=True)
-    tokens = training.tokens(base_model=settings["pack"], base_model_sha256=base, photos=photos, software=f"vcd-studio {__version__}")
+    facts = {"base_model": settings["pack"], "base_model_sha256": base, "photos": photos, "software": f"vcd-studio {__version__}"}
+    weights = training.weights(**facts)
+    if weights is not None:
+        path = folder / WEIGHTS_FILE
+        weights.save(path)
+        context.note(weights=str(path), weights_sha256=file_hash(path))
     path = folder / TOKENS_FILE
-    tokens.save(path)
+    training.tokens(**facts).save(path)  # last: a run with tokens is finished
     drop_checkpoint(folder)
     context.note(tokens=str(path), sha256=file_hash(path), loss=record["loss"])
-    context.log(
-        f"tokens saved: {folder.name}, mean loss of the last steps {record['loss']:.4f}" if last else f"tokens saved: {folder.name}"
-    )
+    what = "tokens" if weights is None else f"weights ({weights.bytes / 1e6:.1f} MB) and tokens"
+    context.log(f"{what} saved: {folder.name}" + (f", mean loss of the last steps {record['loss']:.4f}" if last else ""))
+
+
+def _given_tokens(settings: dict[str, Any]) -> IdTokens | None:
+    """The trained ID tokens that weights shall learn beside, if any."""
+    given = settings.get("with_tokens")
+    if not given:
+        return None
+    path = Path(given["tokens"])
+    if file_hash(path) != given["sha256"]:
+        raise InputError(f"The tokens {path} have changed since this job was enqueued; enqueue the training again.")
+    return IdTokens.load(path, settings["token"], settings["noun"])
 
 
 def versions() -> dict[str, str]:
@@ -205,7 +224,7 @@ def _append_loss(folder: Path, row: tuple[int, float, float]) -> None:
         file.write(_loss_line(row))
 
 
-def _preview(training: IdTraining, folder: Path) -> str:
+def _preview(training: PhotoTraining, folder: Path) -> str:
     """A picture of what is learnt so far, previews/step-00050.png."""
     previews = folder / "previews"
     previews.mkdir(exist_ok=True)

@@ -123,7 +123,8 @@ class Form(ModalScreen[Any]):
     Form Input { height: 1; border: none; padding: 0 1; background: $panel; margin-bottom: 1; }
     Form Input:focus { border: none; background: $block-cursor-blurred-background; }
     Form Choice { margin-bottom: 1; }
-    Form #problem { color: $text-error; height: auto; }
+    Form #problem { color: $text-muted; height: auto; }
+    Form #problem.-wrong { color: $text-error; }
     """
     )
     HELP = "A form. Tab and Shift+Tab move between the lines, → takes a suggestion, Enter in the last line does it, Escape gives up."
@@ -154,13 +155,24 @@ class Form(ModalScreen[Any]):
                 yield Static(Text(plain(self.note)), markup=False, id="note")
             for field in self.fields:
                 yield Label(field.label, markup=False, id=f"label-{field.name}")
-                if field.choices:
-                    yield Choice(field.choices, field.value, f"field-{field.name}")
-                else:
-                    suggester = PathSuggester() if field.path else None
-                    yield Line(field.value, placeholder=field.hint, suggester=suggester, id=f"field-{field.name}", select_on_focus=False)
+                yield self.line_for(field)
             yield Static(markup=False, id="problem")
-            yield Static(f"Tab next line · Enter {self.done} · Esc give up", markup=False, classes="keys")
+            yield Static(self.keys(), markup=False, classes="keys")
+
+    def line_for(self, field: Field) -> Widget:
+        """The widget in which this field is written; its id is `field-` and the field's name."""
+        if field.choices:
+            return Choice(field.choices, field.value, f"field-{field.name}")
+        suggester = PathSuggester() if field.path else None
+        return Line(field.value, placeholder=field.hint, suggester=suggester, id=f"field-{field.name}", select_on_focus=False)
+
+    def value_of(self, widget: Widget) -> str:
+        """What stands in a widget that `line_for` made."""
+        return widget.value.strip() if isinstance(widget, (Input, Choice)) else ""
+
+    def keys(self) -> str:
+        """The main keys, below the fields."""
+        return f"Tab next line · Enter {self.done} · Esc give up"
 
     def on_mount(self) -> None:
         """Begin in the first line."""
@@ -169,11 +181,11 @@ class Form(ModalScreen[Any]):
 
     def values(self) -> Values:
         """What the form holds now."""
-        found: Values = {}
-        for field in self.fields:
-            widget = self.query_one(f"#field-{field.name}")
-            found[field.name] = widget.value.strip() if isinstance(widget, (Input, Choice)) else ""
-        return found
+        return {field.name: self.value_of(self.query_one(f"#field-{field.name}")) for field in self.fields}
+
+    def tell(self, words: str, *, wrong: bool = False) -> None:
+        """A remark below the fields, or what is wrong with them."""
+        self.query_one("#problem", Static).set_class(wrong, "-wrong").update(Text(plain(words, lines=True)))
 
     def _show_fields(self) -> None:
         values = self.values()
@@ -208,7 +220,7 @@ class Form(ModalScreen[Any]):
         if self._busy:
             return
         self._busy = True
-        self.query_one("#problem", Static).update("…")
+        self.tell("…")
         values = self.values()
         self.run_worker(lambda: self._work(values), thread=True, exit_on_error=False)
 
@@ -224,7 +236,7 @@ class Form(ModalScreen[Any]):
         message.stop()
         self._busy = False
         if message.problem:
-            self.query_one("#problem", Static).update(Text(plain(message.problem)))
+            self.tell(message.problem, wrong=True)
         else:
             self.dismiss(message.result)
 

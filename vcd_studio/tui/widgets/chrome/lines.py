@@ -5,14 +5,18 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static
 
 from vcd_studio.project.text import plain
 from vcd_studio.tui.messages import Snapshot
+from vcd_studio.tui.widgets.chrome.bars import clock
 
 if TYPE_CHECKING:
     from vcd_studio.tui.app import StudioApp
+
+SAID_FOR = 15.0  # seconds that a message stands in place of the state, unless a key is pressed before
 
 PLACES = (("projects", "Projects"), ("identity", "Identity"), ("prompts", "Prompts"), ("queue", "Queue"), ("clips", "Clips"))
 
@@ -67,6 +71,7 @@ class StatusLine(Static):
         super().__init__(markup=False)
         self._state: Text = Text("…")
         self._words = ""
+        self._timer: Timer | None = None
 
     def tell(self, snapshot: Snapshot) -> None:
         """Show how the queue and the workers stand."""
@@ -74,8 +79,11 @@ class StatusLine(Static):
         self._draw()
 
     def say(self, words: str) -> None:
-        """A message, in place of the state, until the next one or until `say("")`."""
+        """A message, in place of the state, until the next one, until `say("")`, or for a while."""
         self._words = words
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(SAID_FOR, lambda: self.say("")) if words else None
         self._draw()
 
     def _draw(self) -> None:
@@ -85,7 +93,7 @@ class StatusLine(Static):
 
 
 def describe(snapshot: Snapshot) -> Text:
-    """`cpu idle │ 2 queued │ a dog in the snow · t2v 14/25`, as much of it as there is."""
+    """`cpu running │ 1 running, 2 queued, ETA 4:10 │ t2v 14/25 · a dog in the snow`, as much of it as there is."""
     if snapshot.error:
         return Text(plain(snapshot.error), "bold")
     parts = [f"{worker.device} {worker.state}" for worker in snapshot.workers] or ["no worker"]
@@ -93,13 +101,25 @@ def describe(snapshot: Snapshot) -> Text:
     failed = sum(job.state in ("failed", "set-aside") for job in snapshot.jobs)
     running = snapshot.running()
     counts = [f"{count} {word}" for count, word in ((len(running), "running"), (queued, "queued"), (failed, "failed")) if count]
+    if snapshot.left is not None and (running or queued):
+        counts.append(_time_left(snapshot))
     text = Text(", ".join(parts) + " │ " + (", ".join(counts) or "queue empty"))
     for job in running[:1]:
         stage = next((stage for stage in snapshot.stages.get(job.id, ()) if stage.state == "running"), None)
-        text.append(f" │ {plain(job.title)}")
-        if stage:
-            text.append(f" · {stage.name} {stage.step}/{stage.steps}")
+        step = f"{stage.name} {stage.step}/{stage.steps} · " if stage else ""  # before the title, which may be cut
+        text.append(f" │ {step}{plain(job.title)}")
     return text
+
+
+def _time_left(snapshot: Snapshot) -> str:
+    """`ETA 4:10` for all that runs and waits; `> 4:10` where some of it is like nothing done before."""
+    left = snapshot.left
+    if left is None or (left.unknown and not left.seconds):
+        return "ETA unknown"
+    more = "> " if left.unknown else ""
+    if all(worker.state == "dead" for worker in snapshot.workers):  # nobody comes nearer to any end
+        return f"{more}{clock(left.seconds)} of work"
+    return f"ETA {more}{clock(left.seconds)}"
 
 
 class KeysLine(Widget):

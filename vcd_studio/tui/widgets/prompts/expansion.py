@@ -49,9 +49,11 @@ e enqueues the marked ones (or this one), E all of them; Enter goes to its line.
             line = f"line {self.reading.line}: " if self.reading.line else ""
             self.set_options([Option(Text(f"✗ {line}{plain(self.reading.problem)}", self._error), disabled=True)])
             return
+        if not self.reading.prompts:
+            self.set_options([Option(Text("No prompt yet: a adds one", "dim"), disabled=True)])
+            return
         self.set_options([Option(self._words(one)) for one in self.reading.prompts])
-        if self.reading.prompts:
-            self.highlighted = min(at or 0, len(self.reading.prompts) - 1)
+        self.highlighted = min(at or 0, len(self.reading.prompts) - 1)
 
     @property
     def _error(self) -> str:

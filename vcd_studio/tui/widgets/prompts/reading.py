@@ -48,6 +48,31 @@ def read_prompts(project: "Project", text: str, name: str, seeds: tuple[int, ...
     return Reading(tuple(_read(project, prompt, seeds) for prompt in prompts))
 
 
+def read_new_prompt(project: "Project", text: str, seeds: str) -> ReadPrompt:
+    """A prompt as it would be added to the project's list, without adding it. InputError where no list could hold it."""
+    from vcd_studio.project.prompts import PromptList
+
+    if not text:
+        raise InputError("Write what the clip should show.")
+    with tempfile.TemporaryDirectory(prefix="vcd-studio-") as folder:
+        prompt = PromptList.load(Path(folder) / project.prompts_path.name).append(text, **_overrides(seeds))
+    return _read(project, prompt, ())
+
+
+def add_prompt(project: "Project", text: str, seeds: str) -> int:
+    """Write a prompt to the end of the project's list, if nothing is wrong with it; its place there. InputError says what is wrong."""
+    if problem := read_new_prompt(project, text, seeds).problem:
+        raise InputError(problem)
+    prompts = project.prompt_list()
+    prompts.append(text, **_overrides(seeds))
+    return len(prompts) - 1
+
+
+def _overrides(seeds: str) -> dict[str, tuple[int, ...]]:
+    numbers = read_seeds(seeds)
+    return {"seeds": numbers} if numbers else {}
+
+
 def _read(project: "Project", prompt: "Prompt", seeds: tuple[int, ...]) -> ReadPrompt:
     from vcd_studio.project.prompts import resolve
 

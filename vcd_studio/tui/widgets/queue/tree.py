@@ -52,7 +52,9 @@ class JobTree(Tree[Line]):
         self.show_root = False
         self.guide_depth = 2
         self._opened_by_itself: set[int] = set()
+        self._open: set[int] = set()  # jobs that are open, be they shown now or filtered out
         self._job_now: int | None = None
+        self._at: tuple[Line | None, int] = None, 0  # where the cursor was when the lines were last made anew
 
     @property
     def job(self) -> int | None:
@@ -76,20 +78,30 @@ class JobTree(Tree[Line]):
                 node.expand()
 
     def _rebuild(self, snapshot: Snapshot) -> None:
-        before = self.cursor_node.data if self.cursor_node is not None else None
-        place = self.cursor_line
-        opened = {node.data.job for node in self.root.children if node.data and node.is_expanded}
+        if self.cursor_node is not None:
+            self._at = self.cursor_node.data, self.cursor_line
+        for node in self.root.children:
+            if node.data is not None:
+                (self._open.add if node.is_expanded else self._open.discard)(node.data.job)
         self.clear()
+        self.move_cursor(None)  # until it is put again it stands on no job, and least of all on one that is not shown any more
+        self._job_now = None
         self.root.expand()
-        target: TreeNode[Line] | None = None
         for job in snapshot.jobs:
-            node = self.root.add("", Line(job.id), expand=job.id in opened)
-            lines = [node, *(node.add_leaf("", Line(job.id, stage.id)) for stage in snapshot.stages.get(job.id, ()))]
-            target = next((line for line in lines if line.data == before), target)
+            node = self.root.add("", Line(job.id), expand=job.id in self._open)
+            for stage in snapshot.stages.get(job.id, ()):
+                node.add_leaf("", Line(job.id, stage.id))
+        self.call_after_refresh(self._put_cursor)
+
+    def _put_cursor(self) -> None:
+        """Where it was before; where that is gone, on the job in its place."""
+        before, place = self._at
+        jobs = list(self.root.children)
+        target = next((line for node in jobs for line in (node, *node.children) if line.data == before), None)
+        if target is None and jobs:
+            target = jobs[max(0, min(place, len(jobs) - 1))]
         if target is not None:
-            self.call_after_refresh(self.move_cursor, target)
-        elif snapshot.jobs:
-            self.call_after_refresh(self.move_cursor_to_line, max(0, min(place, len(snapshot.jobs) - 1)))
+            self.move_cursor(target)
 
     def _colour(self, state: str) -> str:
         return self.app.theme_variables.get(COLOURS.get(state, ""), "")

@@ -1,0 +1,84 @@
+"""How long the whole queue will take: what runs by its rate, what waits by what jobs like it took."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vcd_studio.jobs.model import job_progress
+
+if TYPE_CHECKING:
+    from vcd_studio.jobs.model import Job, Stage
+    from vcd_studio.jobs.store import Store
+
+Stages = Mapping[int, "Sequence[Stage]"]
+
+
+@dataclass(frozen=True)
+class TimeLeft:
+    """Seconds of all running and queued jobs of which something is known, and how many there are of which nothing is."""
+
+    seconds: float = 0.0
+    unknown: int = 0
+
+
+class Estimates:
+    """Knows what jobs took; asks the store again only when another job is done."""
+
+    def __init__(self) -> None:
+        self._done: tuple[int, ...] = ()
+        self._clips: dict[tuple[object, ...], float | None] = {}
+
+    def left(self, store: "Store", jobs: "Sequence[Job]", stages: Stages, workers: int = 1) -> TimeLeft:
+        """For `workers` that share the line: no less than the longest running job needs. Paused jobs are not counted."""
+        done = [job for job in jobs if job.state == "done"]
+        if self._done != (numbers := tuple(job.id for job in done)):
+            self._done, self._clips = numbers, {}
+        line: list[float] = []
+        longest, unknown = 0.0, 0
+        for job in jobs:
+            if job.state not in ("running", "queued"):
+                continue
+            seconds = self._job(store, job, stages, done)
+            if seconds is None:
+                unknown += 1
+                continue
+            line.append(seconds)
+            if job.state == "running":
+                longest = max(longest, seconds)
+        return TimeLeft(max(longest, sum(line) / max(1, workers)), unknown)
+
+    def _job(self, store: "Store", job: "Job", stages: Stages, done: "list[Job]") -> float | None:
+        unfinished = [stage for stage in stages.get(job.id, ()) if stage.state != "done"]
+        at_a_rate = sum(stage.eta for stage in unfinished if stage.eta is not None)
+        names = tuple(stage.name for stage in unfinished if stage.eta is None)
+        if not names:
+            return at_a_rate
+        rest = self._clip(store, job, names) if job.kind == "generate" else _like(job, done, stages)
+        return None if rest is None else at_a_rate + rest
+
+    def _clip(self, store: "Store", job: "Job", names: tuple[str, ...]) -> float | None:
+        from vcd_studio.jobs.estimates import clip_seconds  # brings statistics: an empty queue's first paint goes without
+
+        pack, generation = str(job.settings.get("pack", "")), job.settings.get("generation", {})
+        key = (pack, names, *(generation.get(name) for name in ("steps", "frames", "width", "height")))
+        if key not in self._clips:
+            self._clips[key] = clip_seconds(store, names, pack, generation)
+        return self._clips[key]
+
+
+def _like(job: "Job", done: "list[Job]", stages: Stages) -> float | None:
+    """The rest of a training or segmenting, scaled from finished ones of the same pack; None before there is one."""
+    from statistics import median
+
+    from vcd_studio.jobs.estimates import RECENT
+
+    alike = [one for one in done if one.kind == job.kind and one.settings.get("pack") == job.settings.get("pack")][:RECENT]
+    took = [sum(stage.seconds or 0.0 for stage in stages.get(one.id, ())) / _work(one.settings) for one in alike]
+    return median(took) * _work(job.settings) * (1 - job_progress(stages.get(job.id, ()))) if took else None
+
+
+def _work(settings: Mapping[str, Any]) -> float:
+    """Proportional to the time, as far as the settings say: pictures seen by a training, photos of a segmenting."""
+    if "training" in settings:
+        return float(settings["training"].get("steps", 1) * settings["training"].get("batch", 1))
+    return float(max(1, len(settings.get("photos", ()))))
