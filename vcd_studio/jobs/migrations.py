@@ -93,6 +93,20 @@ MIGRATIONS: tuple[Migration, ...] = (
             "CREATE INDEX event_job ON event (job_id, id)",
         ),
     ),
+    Migration(
+        "2026-11-21",
+        "a fourth kind of job: evaluate",
+        (
+            # A column with a wider check takes the old one's place; rebuilding the table would cascade into its stages.
+            """
+            ALTER TABLE job ADD COLUMN wider TEXT NOT NULL DEFAULT 'generate'
+                CHECK (wider IN ('segment', 'train', 'generate', 'evaluate'))
+            """,
+            "UPDATE job SET wider = kind",
+            "ALTER TABLE job DROP COLUMN kind",
+            "ALTER TABLE job RENAME COLUMN wider TO kind",
+        ),
+    ),
 )
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-JobKind = Literal["segment", "train", "generate"]
+JobKind = Literal["segment", "train", "generate", "evaluate"]
 JobState = Literal["queued", "running", "paused", "done", "failed", "cancelled", "set-aside"]
 StageState = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
 Outcome = Literal["running", "done", "failed", "cancelled", "paused", "requeued", "crashed"]
@@ -53,7 +53,7 @@ class Job:
     """One sentence a person can act on."""
     traceback: str | None = None
     result: dict[str, Any] = field(default_factory=dict)
-    """What came out: {"clip": folder}, {"run": folder}, {"masks": [...]}."""
+    """What came out: {"clip": folder}, {"run": folder}, {"masks": [...]}, {"report": file}."""
     request: Request | None = None
     """What a person asked of the running job and the worker has not yet done."""
     crashes: int = 0

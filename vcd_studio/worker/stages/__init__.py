@@ -31,5 +31,6 @@ STAGES: Mapping[str, Callable[[StageContext], str | None]] = MappingProxyType(
         "face": _stage("face"),
         "tiled": _stage("tiled"),
         "save": _stage("save"),
+        "evaluate": _stage("evaluate"),
     }
 )

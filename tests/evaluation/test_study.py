@@ -1,0 +1,117 @@
+"""A study on the shipped pack: broken off at any step it goes on, ends as an unbroken one, and its report says what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig, ViTConfig, ViTModel
+
+from vcd_studio.evaluation.encoders import ImageEncoder, ImageTextEncoder, Preprocessing
+from vcd_studio.evaluation.metrics import Encoders
+from vcd_studio.evaluation.plan import PROMPTS, SWEEPS, TABLE, Arm, Learning, Plan
+from vcd_studio.evaluation.report import cells, write_report
+from vcd_studio.evaluation.study import Study
+from vcd_studio.evaluation.subjects import pocket_subjects
+from vcd_studio.method.protocols import Networks
+from vcd_studio.models import load_pack
+from vcd_studio.models.oracle import Oracle
+from vcd_studio.pocket.questions import MEASURES, QUESTIONS
+from vcd_studio.pocket.world import is_held_out
+
+
+class Broken(Exception):
+    """What a pause or a kill is to a study."""
+
+
+@pytest.fixture(scope="module")
+def networks() -> Networks:
+    torch.set_num_threads(1)
+    return load_pack("pocket")
+
+
+@pytest.fixture(scope="module")
+def judges(networks: Networks) -> tuple[Oracle, Encoders]:
+    """Untrained judges: what they say is noise, but the same noise each time."""
+    torch.manual_seed(0)
+    text = CLIPTextConfig(
+        vocab_size=len(networks.tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=40, eos_token_id=networks.tokenizer.eos_token_id,
+    )  # fmt: skip
+    seen = {
+        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 32, "patch_size": 16,
+    }  # fmt: skip
+    clip = CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=CLIPVisionConfig(**seen).to_dict(), projection_dim=8))
+    dino = ViTModel(ViTConfig(**seen), add_pooling_layer=False)
+    look = Preprocessing((32, 32), None, (0.5,) * 3, (0.5,) * 3)
+    encoders = Encoders(ImageTextEncoder(clip, look, "clip", networks.tokenizer), ImageEncoder(dino, look, "dino"))
+    return Oracle(QUESTIONS, MEASURES, widths=(8, 8, 8, 8)).eval(), encoders
+
+
+PLAN = Plan(subjects=1, seeds=1, picture_seeds=1, steps=1, following=2, sweeps=("tokens",), stages=False, only=("vcd", "tokens-1"))
+
+
+@pytest.fixture
+def study(networks: Networks, judges: tuple[Oracle, Encoders], monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Plan], Study]:
+    short = tuple(Arm(arm.name, Learning(options={**arm.learning.options, "steps": 2, "bank": 2})) for arm in TABLE if arm.slug == "vcd")
+    monkeypatch.setattr("vcd_studio.evaluation.plan.TABLE", short)
+    one = Arm("tokens 1", Learning(options={"tokens": 1, "steps": 2, "bank": 2}), frames=1, axis="tokens", value=1)
+    monkeypatch.setitem(SWEEPS, "tokens", (one,))
+    return lambda folder, plan: Study(folder, plan, networks, *judges)
+
+
+def break_after(calls: int) -> Callable[[], None]:
+    left = iter(range(calls))
+
+    def step() -> None:
+        if next(left, None) is None:
+            raise Broken
+
+    return step
+
+
+@pytest.mark.slow
+def test_a_study_that_is_broken_off_again_and_again_ends_as_an_unbroken_one(study: Callable[[Path, Plan], Study], tmp_path: Path) -> None:
+    whole = study(tmp_path / "whole", PLAN)
+    seen: list[int] = []
+    whole.run(lambda done, total, text: seen.append(done))
+    assert seen == list(range(len(whole.units()) + 1))
+    breaks, left = 0, [len(whole.units())]
+    while True:
+        broken = study(tmp_path / "broken", PLAN)
+        try:
+            broken.run(lambda done, total, text: None, break_after(7))
+            break
+        except Broken:
+            breaks += 1
+            left.append(len(broken.pending()))
+    assert breaks >= 2
+    assert all(a > b for a, b in pairwise(left))  # every attempt finished something
+    assert list(broken.rows()) == list(whole.rows())
+    assert list(broken.followed()) == list(whole.followed())
+    assert not broken.pending()
+
+    report = write_report(broken, tmp_path / "report").read_text()
+    told = cells(list(broken.rows()), "vcd", "identity")
+    assert f"{sum(told.values()) / len(told):.3f} [" in report
+    assert "still to be made" not in report
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {"README.md", "identities.png", "tokens.svg"}
+
+
+def test_everything_is_asked_once_and_has_its_own_place() -> None:
+    plan = Plan()
+    slugs = [arm.slug for arm in plan.arms]
+    assert len(set(slugs)) == len(slugs)
+    assert len({arm.learning.key for arm in plan.arms}) < len(slugs)  # the gamma sweep shares VCD's trainings
+    assert all(prompt.text.count("{}") == 1 for prompt in PROMPTS)
+
+
+def test_subjects_are_held_out_and_always_the_same() -> None:
+    subjects = list(pocket_subjects(4, photo_count=2))
+    assert [subject.noun for subject in subjects] == ["dog", "cat", "man", "woman"]
+    assert all(is_held_out(subject.truth) for subject in subjects)
+    again = list(pocket_subjects(4, photo_count=2))
+    assert all((a.references[0] == b.references[0]).all() for a, b in zip(subjects, again, strict=True))

@@ -1,0 +1,1 @@
+"""What the clips are worth: the paper's metrics, the networks they need, and what was measured before."""

@@ -1,0 +1,22 @@
+"""The judges that travel in a pack: pocket's oracle, its CLIP and its DINO."""
+
+from __future__ import annotations
+
+import torch
+
+from vcd_studio.evaluation.encoders import ImageEncoder, ImageTextEncoder
+from vcd_studio.evaluation.metrics import Encoders
+from vcd_studio.method.protocols import MethodError
+from vcd_studio.models import Pack
+from vcd_studio.models.oracle import Oracle
+
+PARTS = ("oracle", "clip", "dino")
+
+
+def load_judges(pack: Pack, device: torch.device) -> tuple[Oracle, Encoders]:
+    """The oracle and the encoders of a pack. MethodError names what is missing."""
+    missing = [name for name in PARTS if pack.part(name) is None]
+    if missing:
+        raise MethodError(f'The pack "{pack.name}" has no {", ".join(missing)} to judge clips with; run the study on the pack "pocket".')
+    oracle = Oracle.from_pretrained(pack.folder / "oracle", torch_dtype=torch.float32).to(device).eval()
+    return oracle, Encoders(ImageTextEncoder.load(pack.folder / "clip", device), ImageEncoder.load(pack.folder / "dino", device))

@@ -1,0 +1,195 @@
+"""A study's report: tables in the paper's shape beside the paper's own numbers, plots of the sweeps, sheets of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vcd_studio.evaluation.plan import PAPER, PROMPTS, SWEEPS, TABLE
+from vcd_studio.evaluation.statistics import Cells, Interval, difference, interval
+from vcd_studio.evaluation.study import Study
+from vcd_studio.media.sheet import contact_sheet
+
+Row = Mapping[str, Any]
+
+COLUMNS = {
+    "dino": "DINO", "clip_i": "CLIP-I", "clip_t": "CLIP-T", "dino_temporal": "DINO temporal", "clip_temporal": "CLIP temporal",
+    "motion": "motion", "identity": "identity (oracle)", "scene": "scene right", "action": "action right",
+}  # fmt: skip
+PAPER_COLUMNS = ("dino", "clip_i", "clip_t", "dino_temporal", "clip_temporal")
+
+
+def cells(rows: Iterable[Row], arm: str, figure: str) -> dict[tuple[str, tuple[int, int]], float]:
+    """What ``figure`` was for ``arm`` (its slug), clip by clip."""
+    return {
+        (row["subject"], (row["prompt"], row["seed"])): float(row[figure])
+        for row in rows
+        if row["arm"] == arm and row.get(figure) is not None
+    }
+
+
+def write_report(study: Study, out: Path) -> Path:
+    """Write ``out/README.md`` with its pictures and return it."""
+    out.mkdir(parents=True, exist_ok=True)
+    rows = list(study.rows())
+    lines = ["# What VCD does in the pocket world", "", *_about(study), ""]
+    if followed := list(study.followed()):
+        lines += ["## Does the pack draw what it is asked", "", *_following(followed), ""]
+    lines += ["## The paper's table", "", *_table(rows), "", *_claims(rows), ""]
+    if (sheet := _sheet(study, out)) is not None:
+        lines += ["## Side by side", "", f"![photos and clips]({sheet})", ""]
+        lines += ["Two photos, then a frame by each arm of the table, in its order.", ""]
+    for axis in SWEEPS:
+        if any(row["axis"] == axis for row in rows):
+            lines += [f"## {axis[0].upper()}{axis[1:]}", "", f"![{axis}]({_plot(rows, axis, out)})", "", *_sweep_table(rows, axis), ""]
+    if any(row["arm"] == "stage-t2v" for row in rows):
+        lines += ["## Face and Tiled, on distant subjects", "", *_stages(rows), ""]
+    path = out / "README.md"
+    path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    return path
+
+
+def _about(study: Study) -> list[str]:
+    plan, pending, total = study.plan, len(study.pending()), len(study.units())
+    left = f"; {pending} of {total} clips are still to be made" if pending else ""
+    return [
+        f"Made by `vcd-studio evaluate`{left}. {plan.subjects} held-out identities × {len(PROMPTS)} prompts × {plan.seeds} seeds "
+        f"({plan.picture_seeds} where single pictures are read), {plan.steps} DDIM steps, guidance {plan.guidance}, pack `{plan.pack}`.",
+        "Means with bootstrap 95 % intervals, resampled by identity; differences are paired (same identity, prompt and seed).",
+        "CLIP and DINO are pocket's own small networks, so their numbers stand beside the paper's for their order alone.",
+        "*identity* is the share of what makes an individual (colours, pattern, hair, clothes …) that the oracle reads off the clip.",
+    ]
+
+
+TARGETS = {"scene": 0.95, "kind": 0.95, "action": 0.8}
+"""Shares of captions; every other named attribute: 0.8."""
+
+
+def _following(followed: Sequence[Mapping[str, bool]]) -> list[str]:
+    lines = [f"The oracle reads {len(followed)} clips of captions of held-out identities (7 in 10 medium shots, 3 close ups).", ""]
+    lines += ["| said in the caption | times | right | wanted |", "|---|---|---|---|"]
+    for question in sorted({question for told in followed for question in told}, key=lambda q: (q not in TARGETS, q)):
+        found = {(index, 0): float(told[question]) for index, told in enumerate(followed) if question in told}
+        lines.append(f"| {question} | {len(found)} | {interval(found)} | {TARGETS.get(question, 0.8):.2f} |")
+    return lines
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    lines = ["| arm | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---|" * len(COLUMNS)]
+    for arm in TABLE:
+        figures = {figure: cells(rows, arm.slug, figure) for figure in COLUMNS}
+        if any(figures.values()):
+            lines.append(f"| {arm.name} | " + " | ".join(str(interval(c)) if c else "–" for c in figures.values()) + " |")
+        if arm.name in PAPER:
+            paper = dict(zip(PAPER_COLUMNS, PAPER[arm.name], strict=True))
+            lines.append("| *its paper's* | " + " | ".join(f"*{paper[f]:.3f}*" if f in paper else "" for f in COLUMNS) + " |")
+    return lines
+
+
+SHARED = "mask-shared-background"
+CLAIMS = (
+    ("ID tokens carry identity: VCD over the class noun", "vcd", "base-animatediff", "identity"),
+    ("four masked tokens over one unmasked", "vcd", "textual-inversion", "identity"),
+    ("VCD over LoRA", "vcd", "lora", "identity"),
+    ("VCD over DreamBooth", "vcd", "dreambooth", "identity"),
+    ("VCD over Custom Diffusion", "vcd", "custom-diffusion", "identity"),
+    ("VCD keeps to the text as well as the base", "vcd", "base-animatediff", "clip_t"),
+    ("γ 0.15 is steadier than 0", "gamma-0-15", "gamma-0-0", "dino_temporal"),
+    ("γ 0.15 at equal text", "gamma-0-15", "gamma-0-0", "clip_t"),
+    ("γ 0.15 moves less", "gamma-0-15", "gamma-0-0", "motion"),
+    ("masked over unmasked, photos with one background", f"{SHARED}-masked", f"{SHARED}-unmasked", "identity"),
+    ("masked draws the prompt's scene there, not the photos'", f"{SHARED}-masked", f"{SHARED}-unmasked", "scene"),
+    ("Face raises what is read off distant heads", "stage-face", "stage-t2v", "head"),
+    ("Tiled raises identity over upscaling alone", "stage-tiled", "stage-upscaled", "identity"),
+)
+"""(claim, arm, other arm, figure): whether the first arm's figure is above the second's."""
+
+
+def _claims(rows: Sequence[Row]) -> list[str]:
+    lines = ["| claim | figure | difference | holds |", "|---|---|---|---|"]
+    for claim, arm, other, figure in CLAIMS:
+        a, b = cells(rows, arm, figure), cells(rows, other, figure)
+        if any(cell in b for cell in a):
+            known = difference(a, b)
+            lines.append(f"| {claim} | {COLUMNS.get(figure, figure)} | {_signed(known)} | {_verdict(known)} |")
+    return lines if len(lines) > 2 else []
+
+
+def _verdict(known: Interval) -> str:
+    return {True: "higher", False: "lower", None: "no difference seen"}[known.above_zero]
+
+
+def _signed(known: Interval) -> str:
+    return f"{known.mean:+.3f} [{known.low:+.3f}, {known.high:+.3f}]"
+
+
+def _arms_of(rows: Sequence[Row], axis: str) -> list[tuple[str, Any]]:
+    present = {row["arm"] for row in rows}
+    return [(arm.slug, arm.value) for arm in SWEEPS[axis] if arm.slug in present]
+
+
+def _figures_of(rows: Sequence[Row], axis: str) -> list[str]:
+    first = next(row for row in rows if row["axis"] == axis)
+    wanted = ("identity", "clip_t", "dino_temporal", "motion") if "motion" in first else ("identity", "surety", "clip_t", "scene")
+    return list(wanted)
+
+
+def _sweep_table(rows: Sequence[Row], axis: str) -> list[str]:
+    figures = _figures_of(rows, axis)
+    lines = [f"| {axis} | " + " | ".join(COLUMNS.get(f, f) for f in figures) + " |", "|---|" + "---|" * len(figures)]
+    for slug, value in _arms_of(rows, axis):
+        told = [interval(found) if (found := cells(rows, slug, figure)) else None for figure in figures]
+        lines.append(f"| {value} | " + " | ".join(map(str, told)) + " |")
+    return lines
+
+
+def _plot(rows: Sequence[Row], axis: str, out: Path) -> str:
+    """One small plot a figure, with intervals; an SVG."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.hashsalt": "vcd-studio", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+    from matplotlib import pyplot
+
+    figures, arms = _figures_of(rows, axis), _arms_of(rows, axis)
+    drawing, panels = pyplot.subplots(1, len(figures), figsize=(2.6 * len(figures), 2.3), layout="constrained")
+    for panel, figure in zip(panels, figures, strict=True):
+        told = [interval(cells(rows, slug, figure)) for slug, _ in arms]
+        means = np.array([known.mean for known in told])
+        bars = np.array([[known.mean - known.low for known in told], [known.high - known.mean for known in told]])
+        panel.errorbar(range(len(arms)), means, bars, marker="o", markersize=4, capsize=2, color="#c2410c", linewidth=1.2)
+        panel.set_xticks(range(len(arms)), [str(value) for _, value in arms])
+        panel.set_title(COLUMNS.get(figure, figure), fontsize=9)
+        panel.margins(x=0.12, y=0.15)
+    name = "".join(c if c.isalnum() else "-" for c in axis) + ".svg"
+    drawing.savefig(out / name, metadata={"Date": None})
+    pyplot.close(drawing)
+    return name
+
+
+def _stages(rows: Sequence[Row]) -> list[str]:
+    lines = ["| stage | identity (oracle) | head (oracle) | surety | CLIP-T |", "|---|---|---|---|---|"]
+    for stage in ("t2v", "face", "upscaled", "tiled"):
+        told: list[Cells] = [cells(rows, f"stage-{stage}", figure) for figure in ("identity", "head", "surety", "clip_t")]
+        if all(told):
+            lines.append(f"| {stage} | " + " | ".join(str(interval(found)) for found in told) + " |")
+    return lines
+
+
+def _sheet(study: Study, out: Path) -> str | None:
+    """A row an identity: two photos, then a middle frame of the first prompt by each arm that all identities have."""
+    made = [[study.clip(arm.slug, subject.name, 0, 0) for subject in study.subjects] for arm in TABLE]
+    shown = [clips for clips in made if all(clip is not None for clip in clips)]
+    if not shown:
+        return None
+    pictures: list[Any] = []
+    for index, subject in enumerate(study.subjects):
+        pictures += [np.asarray(photo.image.resize((64, 64), Image.Resampling.BOX)) for photo in subject.photos[:2]]
+        pictures += [clip[len(clip) // 2] for clips in shown if (clip := clips[index]) is not None]
+    columns = 2 + len(shown)
+    contact_sheet(pictures, columns, columns * 98).save(out / "identities.png", optimize=True)
+    return "identities.png"

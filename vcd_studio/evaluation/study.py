@@ -1,0 +1,239 @@
+"""A study, unit by unit: every training, clip and measurement is a file of its own, so that one broken off goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vcd_studio.evaluation.following import Asked, judge, prompts
+from vcd_studio.evaluation.metrics import Encoders, mean_cosine, measure_clip
+from vcd_studio.evaluation.plan import FAR_PROMPTS, PROMPTS, STILL, Arm, Learning, Plan, StudyPrompt
+from vcd_studio.evaluation.reading import read_identity
+from vcd_studio.evaluation.subjects import Subject, pocket_subjects
+from vcd_studio.method.conditioning import Conditioning, condition
+from vcd_studio.method.face import face
+from vcd_studio.method.finetuning import UnetWeights, begin_training, worn
+from vcd_studio.method.id_tokens import IdTokens
+from vcd_studio.method.pictures import to_frames
+from vcd_studio.method.protocols import Frames, Networks
+from vcd_studio.method.sampling import Sampling
+from vcd_studio.method.text_to_video import text_to_video
+from vcd_studio.method.tiled import tiled, upscale
+from vcd_studio.models.oracle import Oracle
+from vcd_studio.project.paths import write_atomic
+
+OnStep = Callable[[], None]
+"""Called between two steps of anything: may raise, to stop there."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One clip to be made and measured."""
+
+    arm: Arm
+    subject: Subject
+    prompt: int
+    seed: int
+
+    @property
+    def path(self) -> str:
+        return f"{self.arm.slug}/{self.subject.name}-p{self.prompt}-s{self.seed}"
+
+    @property
+    def asked(self) -> StudyPrompt:
+        return (FAR_PROMPTS if self.arm.stages else PROMPTS)[self.prompt]
+
+    @property
+    def action(self) -> str:
+        return self.subject.still_action if self.asked.action == STILL else self.asked.action
+
+    @property
+    def text(self) -> str:
+        """As the pack is asked: "a <cat1> cat running in the snow"; the base is asked for "a cat"."""
+        named = f"a {self.subject.noun}" if self.arm.learning.method == "none" else f"a {self.subject.token} {self.subject.noun}"
+        return self.asked.text.format(named, still=self.action)
+
+    @property
+    def label(self) -> str:
+        return f"{self.arm.name}: {self.text}, seed {self.seed}"
+
+    @property
+    def plain(self) -> str:
+        """The prompt as CLIP-T reads it."""
+        return self.asked.text.format(f"a {self.subject.noun}", still=self.action)
+
+
+@dataclass(frozen=True)
+class Following:
+    """One caption of nobody in particular: does the pack draw it?"""
+
+    index: int
+    asked: Asked
+
+    @property
+    def path(self) -> str:
+        return f"following/{self.index:04}"
+
+    @property
+    def label(self) -> str:
+        return f"following: {self.asked.prompt}"
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a training left: tokens, weights for the UNet, or both; neither for the base."""
+
+    tokens: IdTokens | None = None
+    weights: UnetWeights | None = None
+
+
+class Study:
+    """``folder`` holds everything: trained/, clips/, rows/. The networks are the plan's pack, in 32 bits."""
+
+    def __init__(self, folder: Path, plan: Plan, networks: Networks, oracle: Oracle, encoders: Encoders) -> None:
+        self.folder, self.plan, self.networks, self.oracle, self.encoders = folder, plan, networks, oracle, encoders
+        self._learnt: dict[tuple[str, str], Learnt] = {}
+
+    @cached_property
+    def subjects(self) -> list[Subject]:
+        return list(pocket_subjects(self.plan.subjects))
+
+    def units(self) -> list[Unit | Following]:
+        """Everything the plan asks for, subject by subject within an arm, so that a training is used while it is at hand."""
+        units: list[Unit | Following] = [Following(index, asked) for index, asked in enumerate(prompts(self.plan.following))]
+        for arm in self.plan.arms:
+            asked = len(FAR_PROMPTS) if arm.stages else len(PROMPTS)
+            seeds = 1 if arm.stages else self.plan.picture_seeds if arm.frames == 1 else self.plan.seeds
+            units += [Unit(arm, subject, p, s) for subject in self.subjects for p in range(asked) for s in range(seeds)]
+        return units
+
+    def pending(self) -> list[Unit | Following]:
+        return [unit for unit in self.units() if not self._row(unit).is_file()]
+
+    def run(self, on_unit: Callable[[int, int, str], None], on_step: OnStep = lambda: None) -> None:
+        """Do what is pending. ``on_unit(done, of, what comes now)``. What ``on_step`` raises goes through; finished units are kept."""
+        total = len(self.units())
+        pending = self.pending()
+        for index, unit in enumerate(pending):
+            on_unit(total - len(pending) + index, total, unit.label)
+            rows: Any = self._followed(unit, on_step) if isinstance(unit, Following) else self._clips(unit, on_step)
+            self._row(unit).parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(self._row(unit), json.dumps(rows).encode())
+        on_unit(total, total, "done")
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every measured clip: arm, axis, value, subject, noun, prompt, seed and its figures."""
+        for unit in self.units():
+            if isinstance(unit, Unit) and self._row(unit).is_file():
+                yield from json.loads(self._row(unit).read_bytes())
+
+    def followed(self) -> Iterator[dict[str, bool]]:
+        """Of each caption drawn: what it said, and whether the oracle read that off the clip."""
+        for unit in self.units():
+            if isinstance(unit, Following) and self._row(unit).is_file():
+                yield json.loads(self._row(unit).read_bytes())
+
+    def clip(self, arm: str, subject: str, prompt: int, seed: int) -> Frames | None:
+        """A clip that was made, by its arm's slug."""
+        path = self.folder / "clips" / arm / f"{subject}-p{prompt}-s{seed}.npz"
+        if not path.is_file():
+            return None
+        frames: Frames = np.load(path)["frames"]
+        return frames
+
+    def _followed(self, unit: Following, on_step: OnStep) -> dict[str, bool]:
+        sampling = Sampling(steps=self.plan.steps, guidance=self.plan.guidance, seed=unit.index)
+        clip = text_to_video(self.networks, condition(self.networks, unit.asked.prompt), sampling, on_step=lambda *_: on_step())
+        return judge(clip, unit.asked, self.oracle)
+
+    def _clips(self, unit: Unit, on_step: OnStep) -> list[dict[str, Any]]:
+        learnt = self._learn(unit.subject, unit.arm.learning, on_step)
+        sampling = Sampling(steps=self.plan.steps, guidance=self.plan.guidance, gamma=unit.arm.gamma, seed=unit.seed)
+        tokens = [learnt.tokens] if learnt.tokens else []
+
+        def between(*_: Any) -> None:
+            on_step()
+
+        networks = worn(self.networks, [learnt.weights] if learnt.weights else [])
+        words = condition(networks, unit.text, tokens=tokens)
+        clip = text_to_video(networks, words, sampling, frames=unit.arm.frames, on_step=between)
+        made = self._staged(unit, clip, words, sampling, between) if unit.arm.stages else {unit.arm.slug: clip}
+        for slug, frames in made.items():
+            self._keep(slug, unit, frames)
+        return [self._measured(unit, slug, frames) for slug, frames in made.items()]
+
+    def _staged(self, unit: Unit, clip: Frames, words: Conditioning, sampling: Sampling, between: Any) -> dict[str, Frames]:
+        """What each stage leaves, and what upscaling alone would."""
+        near, _ = face(self.networks, clip, unit.subject.noun, words, sampling, on_step=between)
+        large = to_frames(upscale(near, self.networks))
+        detailed, _ = tiled(self.networks, near, words, sampling, on_step=between)
+        return {"stage-t2v": clip, "stage-face": near, "stage-upscaled": large, "stage-tiled": detailed}
+
+    def _measured(self, unit: Unit, slug: str, frames: Frames) -> dict[str, Any]:
+        reading = read_identity(frames, unit.subject.truth, self.oracle)
+        seen = self.oracle.answers(frames)
+        figures: dict[str, Any] = {
+            "identity": reading.share,
+            "head": reading.head,
+            "surety": reading.surety,
+            "colour_error": reading.colour_error,
+            "kind": float(seen["kind"] == unit.subject.noun),
+            "scene": float(seen["scene"] == unit.asked.scene),
+        }
+        if unit.action:
+            figures["action"] = float(seen["action"] == unit.action)
+        if len(frames) > 1:
+            figures |= asdict(measure_clip(frames, unit.subject.references, unit.plain, self.encoders))
+        else:
+            pictured = self.encoders.clip.images(frames)
+            figures["clip_i"] = mean_cosine(pictured, self.encoders.clip.images(unit.subject.references))
+            figures["clip_t"] = mean_cosine(pictured, self.encoders.clip.texts([unit.plain]))
+            figures["dino"] = mean_cosine(self.encoders.dino.images(frames), self.encoders.dino.images(unit.subject.references))
+        arm = unit.arm
+        about = {"arm": slug, "name": arm.name, "axis": arm.axis, "value": arm.value}
+        return {**about, "subject": unit.subject.name, "noun": unit.subject.noun, "prompt": unit.prompt, "seed": unit.seed, **figures}
+
+    def _learn(self, subject: Subject, learning: Learning, on_step: OnStep) -> Learnt:
+        """Learn, or read back what was learnt."""
+        if learning.method == "none":
+            return Learnt()
+        key = (learning.key, subject.name)
+        if key not in self._learnt:
+            self._learnt.clear()  # whole-UNet weights are large, and units come in the order in which they share them
+            folder = self.folder / "trained" / learning.key / subject.name
+            if not (folder / "done").is_file():
+                self._train(subject, learning, folder, on_step)
+            tokens, weights = folder / "tokens.safetensors", folder / "weights.safetensors"
+            self._learnt[key] = Learnt(
+                IdTokens.load(tokens) if tokens.is_file() else None, UnetWeights.load(weights) if weights.is_file() else None
+            )
+        return self._learnt[key]
+
+    def _train(self, subject: Subject, learning: Learning, folder: Path, on_step: OnStep) -> None:
+        photos = (subject.shared if learning.shared_background else subject.photos)[: learning.photos]
+        training = begin_training(learning.method, self.networks, photos, subject.noun, subject.token, learning.options)
+        training.prepare(lambda *_: on_step())
+        while not training.finished:
+            training.step()
+            on_step()
+        folder.mkdir(parents=True, exist_ok=True)
+        training.tokens().save(folder / "tokens.safetensors")
+        if (weights := training.weights()) is not None:
+            weights.save(folder / "weights.safetensors")
+        write_atomic(folder / "done", b"")
+
+    def _keep(self, slug: str, unit: Unit, frames: Frames) -> None:
+        path = self.folder / "clips" / slug / f"{unit.path.rpartition('/')[2]}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.stem}.part.npz")
+        np.savez_compressed(part, frames=frames)
+        part.replace(path)
+
+    def _row(self, unit: Unit | Following) -> Path:
+        return self.folder / "rows" / f"{unit.path}.json"
