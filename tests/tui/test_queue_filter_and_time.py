@@ -98,6 +98,8 @@ def test_trainings_and_masks_scale_with_their_own_work(store: Store, project: Pr
     store.begin_stage(stage.id)
     store.progress(stage.id, 25, 100)
     assert left(store) == (15 + 3, 0)
+    put(store, project, "train", {"pack": "pocket", "training": {"steps": 100, "batch": 4, "method": "lora"}}, "train")
+    assert left(store) == (15 + 3, 1)
 
 
 async def test_the_bottom_line_says_how_long_the_queue_takes(studio: Studio, project: Project, store: Store, workers: FakeWorkers) -> None:

@@ -67,14 +67,19 @@ class Estimates:
 
 
 def _like(job: "Job", done: "list[Job]", stages: Stages) -> float | None:
-    """The rest of a training or segmenting, scaled from finished ones of the same pack; None before there is one."""
+    """The rest of a training or segmenting, scaled from finished ones of its sort; None before there is one."""
     from statistics import median
 
     from vcd_studio.jobs.estimates import RECENT
 
-    alike = [one for one in done if one.kind == job.kind and one.settings.get("pack") == job.settings.get("pack")][:RECENT]
+    alike = [one for one in done if _sort(one) == _sort(job)][:RECENT]
     took = [sum(stage.seconds or 0.0 for stage in stages.get(one.id, ())) / _work(one.settings) for one in alike]
     return median(took) * _work(job.settings) * (1 - job_progress(stages.get(job.id, ()))) if took else None
+
+
+def _sort(job: "Job") -> tuple[object, ...]:
+    """Jobs that are equal in this take time by their `_work` alone."""
+    return job.kind, job.settings.get("pack"), job.settings.get("training", {}).get("method", "tokens")
 
 
 def _work(settings: Mapping[str, Any]) -> float:
