@@ -51,14 +51,14 @@ def judges(networks: Networks) -> tuple[Oracle, Encoders]:
     return Oracle(QUESTIONS, MEASURES, widths=(8, 8, 8, 8)).eval(), encoders
 
 
-PLAN = Plan(subjects=1, seeds=1, picture_seeds=1, steps=1, following=2, sweeps=("tokens",), stages=False, only=("vcd", "tokens-1"))
+PLAN = Plan(subjects=1, seeds=1, picture_seeds=2, steps=1, following=2, sweeps=("tokens",), stages=False, only=("vcd", "tokens-1"))
 
 
 @pytest.fixture
 def study(networks: Networks, judges: tuple[Oracle, Encoders], monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Plan], Study]:
     short = tuple(Arm(arm.name, Learning(options={**arm.learning.options, "steps": 2, "bank": 2})) for arm in TABLE if arm.slug == "vcd")
     monkeypatch.setattr("vcd_studio.evaluation.plan.TABLE", short)
-    one = Arm("tokens 1", Learning(options={"tokens": 1, "steps": 2, "bank": 2}), frames=1, axis="tokens", value=1)
+    one = Arm("tokens 1", Learning(options={"tokens": 1, "steps": 2, "bank": 2}), pictures=True, axis="tokens", value=1)
     monkeypatch.setitem(SWEEPS, "tokens", (one,))
     return lambda folder, plan: Study(folder, plan, networks, *judges)
 

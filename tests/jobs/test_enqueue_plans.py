@@ -144,6 +144,16 @@ def test_training_and_segmenting_need_photos(project: Project, store: Store) -> 
     assert store.jobs() == []
 
 
+def test_nothing_is_queued_of_someone_who_did_not_agree(project: Project, store: Store) -> None:
+    train(project, "rex")
+    project.identity("rex").set_noun("woman", consent=False)
+    with pytest.raises(InputError, match="did not agree"):
+        enqueue_train(store, project, "rex")
+    with pytest.raises(InputError, match="did not agree"):
+        plan_generate(project, text="a <rex> dog running")
+    assert store.jobs() == []
+
+
 def test_training_takes_presets_and_overrides_into_its_snapshot(project: Project, store: Store) -> None:
     job = enqueue_train(store, project, "rex", {"seed": 9}, preset="released")
     assert (job.settings["training"]["steps"], job.settings["training"]["seed"]) == (400, 9)

@@ -70,7 +70,7 @@ def train(
     no_worker: NoWorker = False,
     as_json: Json = False,
 ) -> None:
-    """Enqueue a training of ID tokens; photos without a mask are segmented first."""
+    """Enqueue a training of ID tokens, or by the method that the identity names; photos without a mask are segmented first."""
     from vcd_studio.jobs.enqueue import enqueue_train
     from vcd_studio.jobs.store import Store
     from vcd_studio.project.identity import check_agreed
@@ -106,10 +106,14 @@ def show(project: ProjectPath, name: Name, as_json: Json = False) -> None:
     photos = [(photo["file"], photo["mask"], "yes" if photo["has_mask"] else "no") for photo in shown["photos"]]
     lines += ["", *table(("photo", "mask is", "mask there"), photos, "no photos")]
     runs = [
-        (run["name"], "finished" if run["finished"] else "unfinished", run["steps"], _number(run["loss"]), "used" if run["used"] else "")
+        (
+            run["name"], run["method"], "finished" if run["finished"] else "unfinished", run["steps"], _number(run["loss"]),
+            "used" if run["used"] else "",
+        )
         for run in shown["runs"]
-    ]
-    lines += ["", *table(("run", "state", "steps", "loss", ""), runs, f"not trained yet: vcd-studio identity train {project} {name}")]
+    ]  # fmt: skip
+    untrained = f"not trained yet: vcd-studio identity train {project} {name}"
+    lines += ["", *table(("run", "method", "state", "steps", "loss", ""), runs, untrained)]
     answer(shown, lines, as_json)
 
 
@@ -138,7 +142,9 @@ def _run_object(run: Run, used: bool) -> dict[str, Any]:
         "name": run.name,
         "finished": run.finished,
         "used": used,
-        "tokens": str(run.tokens_path) if run.finished else None,
+        "method": record.get("settings", {}).get("method", "tokens"),
+        "tokens": str(run.tokens_path) if run.finished and run.has_tokens else None,
+        "weights": str(run.weights_path) if run.finished and run.has_weights else None,
         "steps": record.get("steps"),
         "loss": record.get("loss"),
     }

@@ -12,7 +12,7 @@ from vcd_studio.models.oracle import Oracle
 from vcd_studio.pocket.questions import said
 from vcd_studio.pocket.world import Framing, caption, sample_held_out_identity, sample_shot
 
-HIDDEN_IN_CLOSE_UPS = {"action", "lower", "collar", "second", "pattern"}
+HIDDEN_IN_CLOSE_UPS = {"action", "lower", "second", "pattern"}
 """What a close up shows in part or not at all, so that nothing can be read off it."""
 
 

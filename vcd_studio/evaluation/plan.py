@@ -60,12 +60,12 @@ VCD = Learning()
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of making clips. ``axis`` and ``value`` place it on a sweep's plot; ``frames`` 1 makes pictures, for what needs no motion."""
+    """One way of making clips, or ``pictures``, for what needs no motion. ``axis`` and ``value`` place it on a sweep's plot."""
 
     name: str
     learning: Learning = VCD
     gamma: float = 0.15
-    frames: int = 16
+    pictures: bool = False
     axis: str = ""
     value: float | str = ""
     stages: bool = False
@@ -73,20 +73,28 @@ class Arm:
 
     @property
     def slug(self) -> str:
-        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+        return slug_of(self.name)
 
 
 ONE_TOKEN = Learning("tokens", {"tokens": 1, "unmasked_share": 1.0})
+EQUAL = {"steps": 200, "batch": 4}
+"""What VCD has. Learning rates: see the README of the report; the rivals' own are for networks a hundred times larger."""
+LORA = Learning("lora", {**EQUAL, "learning_rate": 1e-3})
+DREAMBOOTH = Learning("dreambooth", {**EQUAL, "learning_rate": 1e-4, "prior_pictures": 64})
+CUSTOM_DIFFUSION = Learning("custom-diffusion", {**EQUAL, "learning_rate": 1e-3, "prior_pictures": 64})
+UNMASKED = Learning("tokens", {"unmasked_share": 1.0})
 
+VCD_ARM = Arm("VCD", axis="gamma", value=0.15)
+NO_PRIOR = Arm("VCD without noise prior", gamma=0.0, axis="gamma", value=0.0)
 TABLE = (
     Arm("Base + AnimateDiff", NOTHING, gamma=0.0),
     Arm("Textual inversion", ONE_TOKEN),
-    Arm("LoRA", Learning("lora", {"unmasked_share": 1.0})),
-    Arm("DreamBooth", Learning("dreambooth", {"unmasked_share": 1.0})),
-    Arm("Custom Diffusion", Learning("custom-diffusion", {"unmasked_share": 1.0})),
-    Arm("VCD"),
-    Arm("VCD without noise prior", gamma=0.0),
-    Arm("VCD without segmentation", Learning("tokens", {"unmasked_share": 1.0})),
+    Arm("LoRA", LORA),
+    Arm("DreamBooth", DREAMBOOTH),
+    Arm("Custom Diffusion", CUSTOM_DIFFUSION),
+    VCD_ARM,
+    NO_PRIOR,
+    Arm("VCD without segmentation", UNMASKED),
 )
 
 PAPER = {
@@ -106,26 +114,53 @@ def sweep(axis: str, values: Sequence[float | str], arm: Any) -> tuple[Arm, ...]
     return tuple(replace(arm(value), name=f"{axis} {value}", axis=axis, value=value) for value in values)
 
 
-def pictures(learning: Learning) -> Arm:
-    return Arm("", learning, frames=1)
+def learnt(axis: str, option: str, values: Sequence[float | str], usual: float | str) -> tuple[Arm, ...]:
+    """Pictures by ID tokens trained with one option at each of ``values``; at its ``usual`` one the training is VCD's own."""
+
+    def arm(value: float | str) -> Arm:
+        return Arm("", VCD if value == usual else Learning(options={option: value}), pictures=True)
+
+    return sweep(axis, values, arm)
+
+
+def either(axis: str, option: str, names: Mapping[str, Any], usual: str) -> tuple[Arm, ...]:
+    """The same for an option whose values want names."""
+    return sweep(axis, tuple(names), lambda name: Arm("", VCD if name == usual else Learning(options={option: names[name]}), pictures=True))
+
+
+def _gammas(*values: float) -> tuple[Arm, ...]:
+    return sweep("gamma", values, lambda gamma: Arm("", gamma=gamma))
 
 
 SWEEPS: dict[str, tuple[Arm, ...]] = {
-    "gamma": sweep("gamma", (0.0, 0.05, 0.15, 0.3, 0.5, 0.8), lambda gamma: Arm("", gamma=gamma)),
-    "tokens": sweep("tokens", (1, 2, 4, 8, 16), lambda count: pictures(Learning(options={"tokens": count}))),
-    "steps": sweep("steps", (50, 100, 200, 400), lambda steps: pictures(Learning(options={"steps": steps}))),
-    "learning rate": sweep(
-        "learning rate", (0.0005, 0.001, 0.002, 0.005), lambda rate: pictures(Learning(options={"learning_rate": rate}))
-    ),
-    "photos": sweep("photos", (1, 2, 4, 8), lambda count: pictures(Learning(photos=count))),
-    "norm": sweep("norm", ("free", "kept"), lambda kept: pictures(Learning(options={"keep_norm": kept == "kept"}))),
+    "gamma": (NO_PRIOR, *_gammas(0.05), VCD_ARM, *_gammas(0.3, 0.5, 0.8)),
+    "tokens": learnt("tokens", "tokens", (1, 2, 4, 8, 16), 4),
+    "steps": learnt("steps", "steps", (50, 100, 200, 400), 200),
+    "learning rate": learnt("learning rate", "learning_rate", (0.0003, 0.001, 0.003, 0.01), 0.001),
+    "photos": sweep("photos", (1, 2, 4, 6, 8), lambda count: Arm("", Learning(photos=int(count)), pictures=True)),
+    "norm": either("norm", "keep_norm", {"free": False, "kept": True}, "free"),
+    "token init": either("token init", "init_noise", {"noun": 0.01, "noun, half noise": 0.5, "noun, noise": 2.0}, "noun"),
+    "augmentation": either("augmentation", "augmented", {"on": True, "off": False}, "on"),
+    "mask": sweep("mask", ("masked", "unmasked"), lambda mask: Arm("", VCD if mask == "masked" else UNMASKED, pictures=True)),
     "mask, shared background": sweep(
         "mask, shared background",
         ("masked", "unmasked"),
-        lambda mask: pictures(Learning(options={"unmasked_share": float(mask == "unmasked")}, shared_background=True)),
+        lambda mask: Arm("", Learning(options={} if mask == "masked" else UNMASKED.options, shared_background=True), pictures=True),
     ),
 }
 STAGES = Arm("stages", stages=True)
+STAGE_SWEEPS: dict[str, tuple[float | str, ...]] = {
+    "face prompt": ("the clip's", "a close up"),
+    "face strength": (0.4, 0.6, 0.8, 1.0),
+    "face margin": (1.5, 2.0, 3.0),
+    "tile overlap": (0.25, 0.5, 0.75),
+    "tile strength": (0.1, 0.2, 0.4),
+}
+"""Settings of Face and Tiled, one at a time, each on the very clip that the others get (the first far prompt's)."""
+
+
+def slug_of(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 @dataclass(frozen=True)
@@ -137,11 +172,13 @@ class Plan:
     seeds: int = 2
     picture_seeds: int = 4
     steps: int = 20
-    guidance: float = 7.5
+    guidance: float = 5.0
+    """Pocket's colours burn at 7.5."""
     following: int = 200
     """Captions whose drawing the oracle judges."""
     sweeps: tuple[str, ...] = tuple(SWEEPS)
     stages: bool = True
+    stage_sweeps: tuple[str, ...] = tuple(STAGE_SWEEPS)
     only: tuple[str, ...] = ()
     """Slugs of the only arms wanted; empty for all."""
 
@@ -160,6 +197,6 @@ class Plan:
     @property
     def arms(self) -> list[Arm]:
         swept = [arm for name in self.sweeps for arm in SWEEPS[name]]
-        every = [*TABLE, *swept, *([STAGES] if self.stages else [])]
-        return [arm for arm in every if not self.only or arm.slug in self.only]
+        every = {arm.slug: arm for arm in [*TABLE, *swept, *([STAGES] if self.stages else [])]}  # gamma shares two arms with the table
+        return [arm for slug, arm in every.items() if not self.only or slug in self.only]
 

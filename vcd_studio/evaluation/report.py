@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vcd_studio.evaluation.plan import PAPER, PROMPTS, SWEEPS, TABLE
+from vcd_studio.evaluation.plan import PAPER, PROMPTS, STAGE_SWEEPS, SWEEPS, TABLE, slug_of
 from vcd_studio.evaluation.statistics import Cells, Interval, difference, interval
 from vcd_studio.evaluation.study import Study
 from vcd_studio.media.sheet import contact_sheet
@@ -20,6 +20,7 @@ COLUMNS = {
     "dino": "DINO", "clip_i": "CLIP-I", "clip_t": "CLIP-T", "dino_temporal": "DINO temporal", "clip_temporal": "CLIP temporal",
     "motion": "motion", "identity": "identity (oracle)", "scene": "scene right", "action": "action right",
 }  # fmt: skip
+OTHERS = {"surety": "surety", "head": "head (oracle)", "colour_error": "colour and shape error", "seam": "seam score"}
 PAPER_COLUMNS = ("dino", "clip_i", "clip_t", "dino_temporal", "clip_temporal")
 
 
@@ -43,14 +44,22 @@ def write_report(study: Study, out: Path) -> Path:
     if (sheet := _sheet(study, out)) is not None:
         lines += ["## Side by side", "", f"![photos and clips]({sheet})", ""]
         lines += ["Two photos, then a frame by each arm of the table, in its order.", ""]
-    for axis in SWEEPS:
-        if any(row["axis"] == axis for row in rows):
-            lines += [f"## {axis[0].upper()}{axis[1:]}", "", f"![{axis}]({_plot(rows, axis, out)})", "", *_sweep_table(rows, axis), ""]
+    lines += _swept(rows, SWEEPS, out)
     if any(row["arm"] == "stage-t2v" for row in rows):
         lines += ["## Face and Tiled, on distant subjects", "", *_stages(rows), ""]
+    lines += _swept(rows, STAGE_SWEEPS, out)
     path = out / "README.md"
     path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     return path
+
+
+def _swept(rows: Sequence[Row], axes: Iterable[str], out: Path) -> list[str]:
+    """A section for each axis on which anything was measured: plot and table."""
+    lines: list[str] = []
+    for axis in axes:
+        if any(row["axis"] == axis for row in rows):
+            lines += [f"## {axis[0].upper()}{axis[1:]}", "", f"![{axis}]({_plot(rows, axis, out)})", "", *_sweep_table(rows, axis), ""]
+    return lines
 
 
 def _about(study: Study) -> list[str]:
@@ -98,9 +107,9 @@ CLAIMS = (
     ("VCD over DreamBooth", "vcd", "dreambooth", "identity"),
     ("VCD over Custom Diffusion", "vcd", "custom-diffusion", "identity"),
     ("VCD keeps to the text as well as the base", "vcd", "base-animatediff", "clip_t"),
-    ("γ 0.15 is steadier than 0", "gamma-0-15", "gamma-0-0", "dino_temporal"),
-    ("γ 0.15 at equal text", "gamma-0-15", "gamma-0-0", "clip_t"),
-    ("γ 0.15 moves less", "gamma-0-15", "gamma-0-0", "motion"),
+    ("γ 0.15 is steadier than 0", "vcd", "vcd-without-noise-prior", "dino_temporal"),
+    ("γ 0.15 at equal text", "vcd", "vcd-without-noise-prior", "clip_t"),
+    ("γ 0.15 moves less", "vcd", "vcd-without-noise-prior", "motion"),
     ("masked over unmasked, photos with one background", f"{SHARED}-masked", f"{SHARED}-unmasked", "identity"),
     ("masked draws the prompt's scene there, not the photos'", f"{SHARED}-masked", f"{SHARED}-unmasked", "scene"),
     ("Face raises what is read off distant heads", "stage-face", "stage-t2v", "head"),
@@ -115,7 +124,7 @@ def _claims(rows: Sequence[Row]) -> list[str]:
         a, b = cells(rows, arm, figure), cells(rows, other, figure)
         if any(cell in b for cell in a):
             known = difference(a, b)
-            lines.append(f"| {claim} | {COLUMNS.get(figure, figure)} | {_signed(known)} | {_verdict(known)} |")
+            lines.append(f"| {claim} | {(COLUMNS | OTHERS).get(figure, figure)} | {_signed(known)} | {_verdict(known)} |")
     return lines if len(lines) > 2 else []
 
 
@@ -128,19 +137,24 @@ def _signed(known: Interval) -> str:
 
 
 def _arms_of(rows: Sequence[Row], axis: str) -> list[tuple[str, Any]]:
+    """(slug, value) of each arm on ``axis`` that was measured, in the plan's order."""
     present = {row["arm"] for row in rows}
-    return [(arm.slug, arm.value) for arm in SWEEPS[axis] if arm.slug in present]
+    planned = [(arm.slug, arm.value) for arm in SWEEPS.get(axis, ())] or [(slug_of(f"{axis} {v}"), v) for v in STAGE_SWEEPS[axis]]
+    return [(slug, value) for slug, value in planned if slug in present]
 
 
 def _figures_of(rows: Sequence[Row], axis: str) -> list[str]:
+    if axis.startswith("face"):
+        return ["identity", "head", "clip_i", "dino_temporal"]
+    if axis.startswith("tile"):
+        return ["identity", "surety", "seam", "dino_temporal"]
     first = next(row for row in rows if row["axis"] == axis)
-    wanted = ("identity", "clip_t", "dino_temporal", "motion") if "motion" in first else ("identity", "surety", "clip_t", "scene")
-    return list(wanted)
+    return ["identity", "clip_t", "dino_temporal", "motion"] if "motion" in first else ["identity", "colour_error", "clip_t", "scene"]
 
 
 def _sweep_table(rows: Sequence[Row], axis: str) -> list[str]:
     figures = _figures_of(rows, axis)
-    lines = [f"| {axis} | " + " | ".join(COLUMNS.get(f, f) for f in figures) + " |", "|---|" + "---|" * len(figures)]
+    lines = [f"| {axis} | " + " | ".join((COLUMNS | OTHERS).get(f, f) for f in figures) + " |", "|---|" + "---|" * len(figures)]
     for slug, value in _arms_of(rows, axis):
         told = [interval(found) if (found := cells(rows, slug, figure)) else None for figure in figures]
         lines.append(f"| {value} | " + " | ".join(map(str, told)) + " |")
@@ -163,7 +177,7 @@ def _plot(rows: Sequence[Row], axis: str, out: Path) -> str:
         bars = np.array([[known.mean - known.low for known in told], [known.high - known.mean for known in told]])
         panel.errorbar(range(len(arms)), means, bars, marker="o", markersize=4, capsize=2, color="#c2410c", linewidth=1.2)
         panel.set_xticks(range(len(arms)), [str(value) for _, value in arms])
-        panel.set_title(COLUMNS.get(figure, figure), fontsize=9)
+        panel.set_title((COLUMNS | OTHERS).get(figure, figure), fontsize=9)
         panel.margins(x=0.12, y=0.15)
     name = "".join(c if c.isalnum() else "-" for c in axis) + ".svg"
     drawing.savefig(out / name, metadata={"Date": None})
@@ -177,6 +191,8 @@ def _stages(rows: Sequence[Row]) -> list[str]:
         told: list[Cells] = [cells(rows, f"stage-{stage}", figure) for figure in ("identity", "head", "surety", "clip_t")]
         if all(told):
             lines.append(f"| {stage} | " + " | ".join(str(interval(found)) for found in told) + " |")
+    if found := cells(rows, "stage-tiled", "seam"):
+        lines += ["", f"Seam score of Tiled: {interval(found)} (1: no seam to be seen)."]
     return lines
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from vcd_studio.evaluation.following import Asked, judge, prompts
 from vcd_studio.evaluation.metrics import Encoders, mean_cosine, measure_clip
-from vcd_studio.evaluation.plan import FAR_PROMPTS, PROMPTS, STILL, Arm, Learning, Plan, StudyPrompt
+from vcd_studio.evaluation.plan import FAR_PROMPTS, PROMPTS, STAGE_SWEEPS, STILL, Arm, Learning, Plan, StudyPrompt, slug_of
 from vcd_studio.evaluation.reading import read_identity
 from vcd_studio.evaluation.subjects import Subject, pocket_subjects
 from vcd_studio.method.conditioning import Conditioning, condition
@@ -23,7 +23,7 @@ from vcd_studio.method.id_tokens import IdTokens
 from vcd_studio.method.pictures import to_frames
 from vcd_studio.method.protocols import Frames, Networks
 from vcd_studio.method.sampling import Sampling
-from vcd_studio.method.text_to_video import text_to_video
+from vcd_studio.method.text_to_video import text_to_pictures, text_to_video
 from vcd_studio.method.tiled import tiled, upscale
 from vcd_studio.models.oracle import Oracle
 from vcd_studio.project.paths import write_atomic
@@ -34,7 +34,7 @@ OnStep = Callable[[], None]
 
 @dataclass(frozen=True)
 class Unit:
-    """One clip to be made and measured."""
+    """One clip, or one prompt's pictures (of all seeds at once), to be made and measured."""
 
     arm: Arm
     subject: Subject
@@ -93,6 +93,17 @@ class Learnt:
     weights: UnetWeights | None = None
 
 
+@dataclass(frozen=True)
+class Staged:
+    """A clip after Face or Tiled; ``axis`` and ``value``: of the setting that was changed for it."""
+
+    slug: str
+    frames: Frames
+    seam: float | None = None
+    axis: str = ""
+    value: float | str = ""
+
+
 class Study:
     """``folder`` holds everything: trained/, clips/, rows/. The networks are the plan's pack, in 32 bits."""
 
@@ -109,7 +120,7 @@ class Study:
         units: list[Unit | Following] = [Following(index, asked) for index, asked in enumerate(prompts(self.plan.following))]
         for arm in self.plan.arms:
             asked = len(FAR_PROMPTS) if arm.stages else len(PROMPTS)
-            seeds = 1 if arm.stages else self.plan.picture_seeds if arm.frames == 1 else self.plan.seeds
+            seeds = 1 if arm.stages or arm.pictures else self.plan.seeds
             units += [Unit(arm, subject, p, s) for subject in self.subjects for p in range(asked) for s in range(seeds)]
         return units
 
@@ -162,20 +173,48 @@ class Study:
 
         networks = worn(self.networks, [learnt.weights] if learnt.weights else [])
         words = condition(networks, unit.text, tokens=tokens)
-        clip = text_to_video(networks, words, sampling, frames=unit.arm.frames, on_step=between)
-        made = self._staged(unit, clip, words, sampling, between) if unit.arm.stages else {unit.arm.slug: clip}
-        for slug, frames in made.items():
-            self._keep(slug, unit, frames)
-        return [self._measured(unit, slug, frames) for slug, frames in made.items()]
+        if unit.arm.pictures:
+            pictures = text_to_pictures(networks, words, sampling, count=self.plan.picture_seeds, on_step=between)
+            self._keep(unit.arm.slug, unit, pictures)
+            return [self._measured(unit, unit.arm.slug, pictures[seed : seed + 1], seed) for seed in range(len(pictures))]
+        clip = text_to_video(networks, words, sampling, on_step=between)
+        if unit.arm.stages:
+            return [self._row_of_stage(unit, made) for made in self._staged(unit, clip, words, sampling, between)]
+        self._keep(unit.arm.slug, unit, clip)
+        return [self._measured(unit, unit.arm.slug, clip, unit.seed)]
 
-    def _staged(self, unit: Unit, clip: Frames, words: Conditioning, sampling: Sampling, between: Any) -> dict[str, Frames]:
-        """What each stage leaves, and what upscaling alone would."""
-        near, _ = face(self.networks, clip, unit.subject.noun, words, sampling, on_step=between)
-        large = to_frames(upscale(near, self.networks))
-        detailed, _ = tiled(self.networks, near, words, sampling, on_step=between)
-        return {"stage-t2v": clip, "stage-face": near, "stage-upscaled": large, "stage-tiled": detailed}
+    def _staged(self, unit: Unit, clip: Frames, words: Conditioning, sampling: Sampling, between: Any) -> Iterator[Staged]:
+        """What each stage leaves, what upscaling alone would, and what other settings would have left."""
+        noun, networks = unit.subject.noun, self.networks
+        tokens = self._learnt[unit.arm.learning.key, unit.subject.name].tokens
+        close = condition(networks, f"a close up of a {unit.subject.token} {noun}", tokens=[tokens] if tokens else [])
 
-    def _measured(self, unit: Unit, slug: str, frames: Frames) -> dict[str, Any]:
+        def faced(axis: str = "", value: Any = None) -> Frames:
+            spoken = close if axis == "face prompt" and value == "a close up" else words
+            options = {axis.removeprefix("face "): value} if axis in ("face strength", "face margin") else {}
+            return face(networks, clip, noun, spoken, sampling, on_step=between, **options)[0]
+
+        def enlarged(axis: str = "", value: Any = None) -> tuple[Frames, float]:
+            options = {axis.removeprefix("tile "): value} if axis else {}
+            large, report = tiled(networks, near, words, sampling, on_step=between, **options)
+            return large, report.seam_score
+
+        near = faced()
+        yield Staged("stage-t2v", clip)
+        yield Staged("stage-face", near)
+        yield Staged("stage-upscaled", to_frames(upscale(near, networks)))
+        yield Staged("stage-tiled", *enlarged())
+        for axis in self.plan.stage_sweeps if unit.prompt == 0 else ():
+            for value in STAGE_SWEEPS[axis]:
+                frames, seam = enlarged(axis, value) if axis.startswith("tile") else (faced(axis, value), None)
+                yield Staged(slug_of(f"{axis} {value}"), frames, seam, axis, value)
+
+    def _row_of_stage(self, unit: Unit, made: Staged) -> dict[str, Any]:
+        self._keep(made.slug, unit, made.frames)
+        row = self._measured(unit, made.slug, made.frames, unit.seed)
+        return {**row, "axis": made.axis, "value": made.value, "seam": made.seam}
+
+    def _measured(self, unit: Unit, slug: str, frames: Frames, seed: int) -> dict[str, Any]:
         reading = read_identity(frames, unit.subject.truth, self.oracle)
         seen = self.oracle.answers(frames)
         figures: dict[str, Any] = {
@@ -197,7 +236,7 @@ class Study:
             figures["dino"] = mean_cosine(self.encoders.dino.images(frames), self.encoders.dino.images(unit.subject.references))
         arm = unit.arm
         about = {"arm": slug, "name": arm.name, "axis": arm.axis, "value": arm.value}
-        return {**about, "subject": unit.subject.name, "noun": unit.subject.noun, "prompt": unit.prompt, "seed": unit.seed, **figures}
+        return {**about, "subject": unit.subject.name, "noun": unit.subject.noun, "prompt": unit.prompt, "seed": seed, **figures}
 
     def _learn(self, subject: Subject, learning: Learning, on_step: OnStep) -> Learnt:
         """Learn, or read back what was learnt."""

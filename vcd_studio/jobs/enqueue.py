@@ -21,7 +21,7 @@ from vcd_studio.jobs.store import Store
 from vcd_studio.jobs.workers import wake
 from vcd_studio.locations import store_path
 from vcd_studio.project.errors import InputError
-from vcd_studio.project.identity import Identity
+from vcd_studio.project.identity import Identity, check_agreed
 from vcd_studio.project.project import Project
 from vcd_studio.project.prompts import Prompt, read_travel, resolve
 from vcd_studio.project.settings import GenerationSettings
@@ -80,6 +80,7 @@ def enqueue_train(
 ) -> Job:
     """Train the identity by its settings' method; photos without a mask are segmented first. ``overrides``: TrainingSettings by name."""
     identity = _identity(project, identity)
+    check_agreed([identity])
     photos = _photos(identity)
     training = identity.training.with_overrides({**_training_preset(preset), **(overrides or {})})
     _writable(identity.trained_dir)
@@ -242,6 +243,7 @@ def _substitute(words: str, chosen: Identity | None) -> str:
 
 
 def _run_snapshot(identity: Identity) -> dict[str, Any]:
+    check_agreed([identity])
     run = identity.latest_run()
     if run is None or not run.finished:
         raise InputError(f"{quoted(identity.name)} is not trained yet; `vcd-studio identity train PROJECT {identity.name}` does it.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import diffusers
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from vcd_studio.method.augmentation import CAPTIONS, Kind, TrainingPhoto, augment
+from vcd_studio.method.augmentation import CAPTIONS, Kind, TrainingPhoto, augment, view
 from vcd_studio.method.conditioning import Conditioning, token_ids
-from vcd_studio.method.denoise import FrameByFrame, denoise
 from vcd_studio.method.id_tokens import IdTokens, expand, install
-from vcd_studio.method.pictures import decode_latents, encode_frames, to_frames, to_tensor
+from vcd_studio.method.pictures import encode_frames, to_tensor
 from vcd_studio.method.protocols import MethodError, Networks
-from vcd_studio.method.schedules import schedule
+from vcd_studio.method.sampling import Sampling
+from vcd_studio.method.text_to_video import text_to_pictures
 
 if TYPE_CHECKING:
     from vcd_studio.method.finetuning.weights import UnetWeights
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LearningOptions:
-    """What every training has. ``bank``: augmented views encoded before the first step; ``unmasked_share``: of the draws, 0..1."""
+    """What every training has. ``bank``: views encoded before the first step, varied where ``augmented``; ``unmasked_share``: of the
+    draws, 0..1."""
 
     steps: int = 200
     learning_rate: float = 1e-3
@@ -37,6 +38,7 @@ class LearningOptions:
     unmasked_share: float = 0.0
     weight_decay: float = 1e-2
     bank: int = 64
+    augmented: bool = True
     seed: int = 0
 
 
@@ -91,7 +93,8 @@ class PhotoTraining(ABC):
         latents, masks = [], []
         self._kinds = []
         for i in range(self.options.bank):
-            seen = augment(self.photos[i % len(self.photos)], self.networks.size, self.generator)
+            photo = self.photos[i % len(self.photos)]
+            seen = augment(photo, self.networks.size, self.generator) if self.options.augmented else view(photo, self.networks.size)
             picture = to_tensor(np.asarray(seen.picture)[None])
             latents.append(encode_frames(picture, self.networks, self.generator)[:, :, 0])
             soft = torch.from_numpy(np.array(seen.mask, np.float32))[None, None] / 255
@@ -124,12 +127,8 @@ class PhotoTraining(ABC):
         networks = self.networks
         with torch.inference_mode():
             positive, negative = self._encode([prompt or f"a photo of a {self.token}"]), self._encode([""])
-        side = networks.size // networks.vae_scale
-        plan = schedule("ddim", networks.scheduler.config, steps, networks.device)
-        shape = (1, networks.latent_channels, 1, side, side)
-        noise = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed)).to(networks.device, networks.dtype)
-        clean = denoise(FrameByFrame(self.unet), plan.start(noise), Conditioning(positive, negative), plan, guidance)
-        picture: NDArray[np.uint8] = to_frames(decode_latents(clean, networks))[0]
+        learnt = replace(networks, unet=self.unet)
+        picture: NDArray[np.uint8] = text_to_pictures(learnt, Conditioning(positive, negative), Sampling(steps, guidance, seed=seed))[0]
         return picture
 
     def state_dict(self) -> dict[str, Any]:

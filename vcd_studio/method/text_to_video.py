@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
+
 from vcd_studio.method.conditioning import Conditioning
-from vcd_studio.method.denoise import OnStep, denoise
+from vcd_studio.method.denoise import FrameByFrame, OnStep, denoise
 from vcd_studio.method.noise_prior import noise_prior
 from vcd_studio.method.pictures import decode_latents, to_frames
 from vcd_studio.method.protocols import Frames, MethodError, Networks
@@ -30,3 +32,16 @@ def text_to_video(
     views = sampling.views(shape, networks.motion_range)
     clip = denoise(networks.motion_unet, schedule.start(noise), conditioning, schedule, sampling.guidance, views=views, on_step=on_step)
     return to_frames(decode_latents(clip, networks))
+
+
+def text_to_pictures(
+    networks: Networks, conditioning: Conditioning, sampling: Sampling, *, count: int = 1, on_step: OnStep | None = None
+) -> Frames:
+    """``count`` pictures (count, h, w, 3), each from noise of its own, by the picture UNet: one with motion, which learnt on clips,
+    burns single frames."""
+    side = networks.size // networks.vae_scale
+    schedule = sampling.schedule(networks.scheduler.config, networks.device)
+    shape = (1, networks.latent_channels, count, side, side)
+    noise = torch.randn(shape, generator=sampling.generator("t2v")).to(networks.device, networks.dtype)
+    pictures = denoise(FrameByFrame(networks.unet), schedule.start(noise), conditioning, schedule, sampling.guidance, on_step=on_step)
+    return to_frames(decode_latents(pictures, networks))

@@ -209,7 +209,8 @@ def _draw_animal(pen: Pen, who: Identity, action: str, cycle: float) -> tuple[fl
     head = (neck[0] + 0.10, neck[1] + 0.19 + 0.012 * swing, 0.205)
     pen.line([neck, (head[0] - 0.02, head[1] - 0.05)], 0.20, fur)
     if who.collar:
-        pen.line([(neck[0] - 0.07, neck[1] + 0.08), (neck[0] + 0.13, neck[1] + 0.02)], 0.065, who.bright)
+        turns = [math.radians(degrees) for degrees in range(195, 286, 15)]  # along the head's edge, from nape to throat
+        pen.line([(head[0] + 0.225 * math.cos(turn), head[1] + 0.225 * math.sin(turn)) for turn in turns], 0.085, who.bright)
     _draw_animal_head(pen, who, head)
     return head
 

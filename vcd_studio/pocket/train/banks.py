@@ -10,24 +10,29 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer
 
-from vcd_studio.pocket.train.data import sample, to_tensor
-from vcd_studio.pocket.world import Identity, Shot, caption, render_clip, sample_shot, sample_training_identity
+from vcd_studio.pocket.train.data import to_tensor
+from vcd_studio.pocket.train.words import places
+from vcd_studio.pocket.world import Identity, Shot, caption, render, sample_shot, sample_training_identity
 
 CAPTIONS = 4  # wordings of each picture
+FPS = 8.0
+SEED = 78  # the first two packs had the pictures of 77
 
 
 @dataclass
 class Bank:
-    """``latents`` (n, channels, height, width) or (n, channels, frames, height, width), fp16, already scaled; ``ids`` (n, 4, length)."""
+    """``latents`` (n, channels, height, width) or (n, channels, frames, height, width), fp16, already scaled; ``ids`` (n, 4, length);
+    ``places`` (n, height, width) or (n, frames, height, width), fp16: where the words are to be seen (:mod:`.words`)."""
 
     latents: torch.Tensor
     ids: torch.Tensor
+    places: torch.Tensor
 
-    def draw(self, rng: np.random.Generator, count: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """``count`` random latents (float32) with one of their captions each."""
+    def draw(self, rng: np.random.Generator, count: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """``count`` random latents (float32) with one of their captions each, and the places of its words."""
         index = torch.from_numpy(rng.integers(len(self.latents), size=count))
         wording = torch.from_numpy(rng.integers(CAPTIONS, size=count))
-        return self.latents[index].float().to(device), self.ids[index, wording].long().to(device)
+        return self.latents[index].float().to(device), self.ids[index, wording].long().to(device), self.places[index].float().to(device)
 
 
 def tokenise(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
@@ -61,24 +66,24 @@ def _bank(file: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, count: int, 
     if file.exists():
         saved = torch.load(file, weights_only=True)
         if len(saved["ids"]) >= count:
-            return Bank(saved["latents"], saved["ids"])
-    latents, ids = [], []
+            return Bank(saved["latents"], saved["ids"], saved["places"])
+    latents, ids, where = [], [], []
     chunk = max(1, 64 // frames)
     for start in range(0, count, chunk):
-        rng = np.random.default_rng([start, frames, 77])
-        images, texts = [], []
+        rng = np.random.default_rng([start, frames, SEED])
+        images, texts, words = [], [], []
         for _ in range(chunk):
-            if frames == 1:
-                identity, shot, picture = sample(rng)
+            identity = sample_training_identity(rng)
+            shot = sample_shot(rng, identity)
+            for time in [float(rng.uniform(0, 2))] if frames == 1 else [index / FPS for index in range(frames)]:
+                picture = render(identity, shot, time)
                 images.append(picture.image)
-            else:
-                identity = sample_training_identity(rng)
-                shot = sample_shot(rng, identity)
-                images += [p.image for p in render_clip(identity, shot, frames)]
+                words.append(places(identity, shot, time, picture))
             texts += wordings(identity, shot, rng)
-        z = encode(vae, to_tensor(images).to(device))
+        z, seen = encode(vae, to_tensor(images).to(device)), torch.from_numpy(np.stack(words)).half()
         latents.append(z if frames == 1 else z.unflatten(0, (chunk, frames)).transpose(1, 2).contiguous())
+        where.append(seen if frames == 1 else seen.unflatten(0, (chunk, frames)))
         ids.append(tokenise(tokenizer, texts).unflatten(0, (chunk, CAPTIONS)).to(torch.int16))
-    bank = Bank(torch.cat(latents), torch.cat(ids))
-    torch.save({"latents": bank.latents, "ids": bank.ids}, file)
+    bank = Bank(torch.cat(latents), torch.cat(ids), torch.cat(where))
+    torch.save({"latents": bank.latents, "ids": bank.ids, "places": bank.places}, file)
     return bank

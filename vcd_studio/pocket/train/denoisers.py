@@ -15,11 +15,12 @@ from vcd_studio.pocket.train import architectures
 from vcd_studio.pocket.train.banks import clip_bank, encode, picture_bank, tokenise
 from vcd_studio.pocket.train.data import sample, to_tensor
 from vcd_studio.pocket.train.loop import Recipe, train
+from vcd_studio.pocket.train.text import WORD_SIZE, resized
 from vcd_studio.pocket.world import caption
 
 
 class NoiseLoss:
-    """ε-prediction loss; one prompt in ten is emptied for classifier-free guidance.
+    """ε-prediction loss, half of it where the words are to be seen; one prompt in ten is emptied for classifier-free guidance.
 
     Weights are 1/√SNR (Yu et al. 2023, "debiased estimation"), at most 10: with Min-SNR-5 the noisy steps, where text decides what is
     drawn, gave a fiftieth of the loss of the clear ones.
@@ -43,8 +44,12 @@ class NoiseLoss:
         dropped = torch.from_numpy(rng.random(len(ids)) < self.drop).to(ids.device)
         return torch.where(dropped[:, None], self.empty.to(ids), ids)
 
-    def __call__(self, prediction: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        error = (prediction.float() - noise).square().flatten(1).mean(1)
+    def __call__(self, prediction: torch.Tensor, noise: torch.Tensor, t: torch.Tensor, places: torch.Tensor | None = None) -> torch.Tensor:
+        """``prediction``, ``noise`` (n, channels, …, h, w); ``places`` (n, …, h, w), mean about 1."""
+        squared = (prediction.float() - noise).square()
+        if places is not None:
+            squared = squared * (0.5 + 0.5 * places[:, None])
+        error = squared.flatten(1).mean(1)
         loss: torch.Tensor = (error * self.weights.to(error.device)[t]).mean()
         return loss
 
@@ -57,44 +62,45 @@ class TextAndUNet(nn.Module):
 
 def train_text_to_image(
     folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, text: CLIPTextModel,
-    steps: int, batch: int, pictures: int, device: torch.device, half: bool,
+    steps: int, batch: int, pictures: int, device: torch.device, half: bool, begun: UNet2DConditionModel | None = None,
 ) -> tuple[CLIPTextModel, UNet2DConditionModel]:  # fmt: skip
-    """UNet from nothing, and the text encoder that has learned to read goes on with it."""
+    """UNet from nothing and the text encoder that has learned to read; or both from where an earlier training left them (``begun``)."""
     bank = picture_bank(folder, vae, tokenizer, pictures, device)
-    model = TextAndUNet(text, architectures.unet().to(memory_format=torch.channels_last)).to(device)
+    model = TextAndUNet(text, (begun or architectures.unet()).to(memory_format=torch.channels_last)).to(device)
     noise_loss = NoiseLoss(architectures.scheduler(), tokenise(tokenizer, [""])[0])
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
-        z, ids = bank.draw(rng, batch, device)
+        z, ids, places = bank.draw(rng, batch, device)
         noisy, noise, t = noise_loss.noised(rng, z)
         hidden = model.text_encoder(noise_loss.empty_some(rng, ids)).last_hidden_state
-        return noise_loss(model.unet(noisy.to(memory_format=torch.channels_last), t, hidden).sample, noise, t)
+        return noise_loss(model.unet(noisy.to(memory_format=torch.channels_last), t, hidden).sample, noise, t, places)
 
-    train("text_to_image", model, loss_at, Recipe(steps, 1e-3), folder, half=half)
-    model.text_encoder.save_pretrained(folder / "text_encoder")
+    recipe = Recipe(steps, 6e-4, cool_down=0.5) if begun else Recipe(steps, 1e-3)
+    train("text_to_image", model, loss_at, recipe, folder, half=half)
+    resized(model.text_encoder, WORD_SIZE).save_pretrained(folder / "text_encoder")
     model.unet.save_pretrained(folder / "unet")
     return model.text_encoder, model.unet
 
 
 def train_motion(
     folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, text: CLIPTextModel, unet: UNet2DConditionModel,
-    steps: int, batch: int, clips: int, device: torch.device, half: bool,
+    steps: int, batch: int, clips: int, device: torch.device, half: bool, begun: MotionAdapter | None = None,
 ) -> MotionAdapter:  # fmt: skip
     """Spatial weights and text encoder frozen, as AnimateDiff trains its motion modules; i.i.d. noise (the prior is training-free)."""
     bank = clip_bank(folder, vae, tokenizer, clips, architectures.FRAMES, device)
-    model = UNetMotionModel.from_unet2d(unet, architectures.motion_adapter()).to(device)
+    model = UNetMotionModel.from_unet2d(unet, begun or architectures.motion_adapter()).to(device)
     model.freeze_unet2d_params()
     noise_loss = NoiseLoss(architectures.scheduler(), tokenise(tokenizer, [""])[0])
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
-        z, ids = bank.draw(rng, batch, device)
+        z, ids, places = bank.draw(rng, batch, device)
         noisy, noise, t = noise_loss.noised(rng, z)
         with torch.no_grad():
             hidden = text(noise_loss.empty_some(rng, ids)).last_hidden_state
         hidden = hidden.repeat_interleave(z.shape[2], dim=0)  # one per frame, as the motion UNet wants them
-        return noise_loss(model(noisy, t, hidden).sample, noise, t)
+        return noise_loss(model(noisy, t, hidden).sample, noise, t, places)
 
-    train("motion", model, loss_at, Recipe(steps, 1e-3, warm_up=50, ema_decay=0.995, save_every=50), folder, half=half)
+    train("motion", model, loss_at, Recipe(steps, 5e-4 if begun else 1e-3, warm_up=50, ema_decay=0.995, save_every=50), folder, half=half)
     model.save_motion_modules(str(folder / "motion_adapter"))
     return MotionAdapter.from_pretrained(folder / "motion_adapter")
 
@@ -109,10 +115,10 @@ def tile_condition(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 
 def train_controlnet(
     folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, text: CLIPTextModel, unet: UNet2DConditionModel,
-    steps: int, batch: int, device: torch.device, half: bool,
+    steps: int, batch: int, device: torch.device, half: bool, begun: ControlNetModel | None = None,
 ) -> ControlNetModel:  # fmt: skip
     """Half the batch are whole pictures, half are 64-pixel tiles cut from 128-pixel ones, since tiles are what Tiled VCD shows it."""
-    model = architectures.controlnet(unet).to(device, memory_format=torch.channels_last)
+    model = (begun or architectures.controlnet(unet)).to(device, memory_format=torch.channels_last)
     unet.requires_grad_(False)
     noise_loss = NoiseLoss(architectures.scheduler(), tokenise(tokenizer, [""])[0], drop=0.2)
 

@@ -80,7 +80,7 @@ def _oracle(network: Oracle, count: int) -> dict[str, float]:
         seen, truth = network.answers(clip[:1]), dict(zip(QUESTIONS, answers(identity, shot), strict=True))
         asked = [*questions_of(identity), "scene"]
         if shot.framing == "close up":
-            asked = [question for question in asked if question not in ("lower", "collar", "second", "pattern")]
+            asked = [question for question in asked if question not in ("lower", "second", "pattern")]
         for question in asked:
             right.setdefault(question, []).append(seen[question] == QUESTIONS[question][truth[question]])
         if shot.framing == "medium":

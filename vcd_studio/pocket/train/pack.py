@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, MotionAdapter, UNet2DConditionModel
-from transformers import CLIPTextModel
+from transformers import CLIPModel, CLIPTextModel, ViTModel
 
 from vcd_studio.models.box_segmenter import BoxSegmenter
 from vcd_studio.models.centre_detector import CentreDetector
@@ -21,9 +21,12 @@ from vcd_studio.pocket.train.measure import measure
 PARTS = {
     "text_encoder": CLIPTextModel, "vae": AutoencoderKL, "unet": UNet2DConditionModel, "motion_adapter": MotionAdapter,
     "controlnet": ControlNetModel, "upscaler": RRDBNet, "grounding": CentreDetector, "segmenter": BoxSegmenter, "faces": CentreDetector,
-    "oracle": Oracle,
+    "oracle": Oracle, "clip": CLIPModel, "dino": ViTModel,
 }  # fmt: skip
-CURVES = ("vae", "text", "text_to_image", "motion", "controlnet", "upscaler", "grounding", "segmenter", "faces", "oracle")
+CURVES = (
+    "vae", "decoder", "text", "text_to_image", "motion", "controlnet",
+    "upscaler", "grounding", "segmenter", "faces", "oracle", "clip", "dino",
+)  # fmt: skip
 DESCRIPTION = "Pocket: miniature networks trained on the pocket world. Needs nothing, knows dogs, cats, men and women in seven scenes."
 
 
@@ -34,6 +37,9 @@ def assemble(folder: Path, pack: Path) -> None:
         if (folder / name).exists():
             network.from_pretrained(folder / name).to(torch.float16).save_pretrained(pack / name)
             _forget_place(pack / name / "config.json")
+            for beside in (folder / name).iterdir():  # an encoder's tokenizer and preprocessing
+                if beside.suffix in (".json", ".txt") and beside.name != "config.json":
+                    shutil.copy(beside, pack / name)
     shutil.copytree(folder / "tokenizer", pack / "tokenizer", dirs_exist_ok=True)
     DDIMScheduler.from_pretrained(folder / "scheduler").save_pretrained(pack / "scheduler")
     (pack / "pack.toml").write_text(f'name = "pocket"\ndescription = "{DESCRIPTION}"\nlicence = "Apache-2.0"\n')

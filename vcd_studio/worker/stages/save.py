@@ -65,7 +65,8 @@ def sidecar(context: StageContext, stage: ClipStage, shape: tuple[int, ...]) -> 
             continue
         chosen = {key: stage.generation[key] for key in STAGE_SETTINGS.get(done.name, ())}
         stages[done.name] = {**chosen, "seconds": done.seconds, **({"report": reports[done.name]} if done.name in reports else {})}
-    identities = [{key: identity[key] for key in ("name", "noun", "token", "run", "sha256")} for identity in settings["identities"]]
+    kept = ("name", "noun", "token", "run", "sha256", "weights_sha256")
+    identities = [{key: identity[key] for key in kept if key in identity} for identity in settings["identities"]]
     return {
         "id": stage.folder.name,
         "job": job.id,
