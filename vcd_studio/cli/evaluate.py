@@ -27,6 +27,8 @@ def evaluate(
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, max=16, help="How many seeds for each prompt.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, max=500, help="Denoising steps of each clip.")] = None,
     only: Annotated[str | None, typer.Option("--only", metavar="ARM,ARM", help="Only these arms, for example vcd,lora.")] = None,
+    clip: Annotated[str | None, typer.Option("--clip", metavar="DIR|NAME", help="A CLIP to measure with, not the pack's own.")] = None,
+    dino: Annotated[str | None, typer.Option("--dino", metavar="DIR|NAME", help="A DINO to measure with, not the pack's own.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A few minutes' worth, to see it work.")] = False,
     follow: Follow = False,
     no_worker: NoWorker = False,
@@ -38,7 +40,9 @@ def evaluate(
     from vcd_studio.jobs.studies import enqueue_study
 
     plan = dict(QUICK) if quick else {}
-    given = {"subjects": subjects, "seeds": seeds, "steps": steps}
+    encoders = {"clip": clip, "dino": dino}
+    given: dict[str, int | str | None] = {"subjects": subjects, "seeds": seeds, "steps": steps}
+    given |= {part: str(Path(place).absolute()) if place and Path(place).exists() else place for part, place in encoders.items()}
     plan |= {key: value for key, value in given.items() if value is not None}
     if only is not None:
         plan["only"] = [word.strip() for word in only.split(",") if word.strip()]

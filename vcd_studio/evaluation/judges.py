@@ -13,10 +13,15 @@ from vcd_studio.models.oracle import Oracle
 PARTS = ("oracle", "clip", "dino")
 
 
-def load_judges(pack: Pack, device: torch.device) -> tuple[Oracle, Encoders]:
-    """The oracle and the encoders of a pack. MethodError names what is missing."""
-    missing = [name for name in PARTS if pack.part(name) is None]
+def load_judges(pack: Pack, device: torch.device, clip: str = "", dino: str = "") -> tuple[Oracle, Encoders]:
+    """The oracle and the encoders of a pack; ``clip`` and ``dino`` (folders or hub names) stand in for its own.
+
+    MethodError names what is missing.
+    """
+    given = {"oracle": "", "clip": clip, "dino": dino}
+    missing = [name for name in PARTS if pack.part(name) is None and not given[name]]
     if missing:
         raise MethodError(f'The pack "{pack.name}" has no {", ".join(missing)} to judge clips with; run the study on the pack "pocket".')
     oracle = Oracle.from_pretrained(pack.folder / "oracle", torch_dtype=torch.float32).to(device).eval()
-    return oracle, Encoders(ImageTextEncoder.load(pack.folder / "clip", device), ImageEncoder.load(pack.folder / "dino", device))
+    places = [given[name] or pack.folder / name for name in ("clip", "dino")]
+    return oracle, Encoders(ImageTextEncoder.load(places[0], device), ImageEncoder.load(places[1], device))

@@ -179,6 +179,9 @@ class Plan:
     sweeps: tuple[str, ...] = tuple(SWEEPS)
     stages: bool = True
     stage_sweeps: tuple[str, ...] = tuple(STAGE_SWEEPS)
+    clip: str = ""
+    dino: str = ""
+    """Encoders to measure with, as folders or hub names ("openai/clip-vit-large-patch14", "facebook/dino-vits16"); "": the pack's."""
     only: tuple[str, ...] = ()
     """Slugs of the only arms wanted; empty for all."""
 

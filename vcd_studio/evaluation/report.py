@@ -69,7 +69,9 @@ def _about(study: Study) -> list[str]:
         f"Made by `vcd-studio evaluate`{left}. {plan.subjects} held-out identities × {len(PROMPTS)} prompts × {plan.seeds} seeds "
         f"({plan.picture_seeds} where single pictures are read), {plan.steps} DDIM steps, guidance {plan.guidance}, pack `{plan.pack}`.",
         "Means with bootstrap 95 % intervals, resampled by identity; differences are paired (same identity, prompt and seed).",
-        "CLIP and DINO are pocket's own small networks, so their numbers stand beside the paper's for their order alone.",
+        f"CLIP is {plan.clip}, DINO {plan.dino}."
+        if plan.clip and plan.dino
+        else "CLIP and DINO are pocket's own small networks, so their numbers stand beside the paper's for their order alone.",
         "*identity* is the share of what makes an individual (colours, pattern, hair, clothes …) that the oracle reads off the clip.",
     ]
 

@@ -20,7 +20,7 @@ def run(context: StageContext) -> str | None:
     settings = context.settings
     plan = Plan.read(settings["plan"])
     networks = context.networks.get(settings["pack"], context.log, precise=True)
-    oracle, encoders = load_judges(find_pack(settings["pack"], packs_dir()), networks.device)
+    oracle, encoders = load_judges(find_pack(settings["pack"], packs_dir()), networks.device, plan.clip, plan.dino)
     folder = context.job.project
     study = Study(folder, plan, networks, oracle, encoders)
     pending = len(study.pending())
