@@ -13,14 +13,15 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 from vcd_studio.evaluation.encoders import ImageEncoder, ImageTextEncoder, Preprocessing
 from vcd_studio.evaluation.metrics import Encoders
 from vcd_studio.evaluation.plan import PROMPTS, SWEEPS, TABLE, Arm, Learning, Plan
+from vcd_studio.evaluation.reading import likelihood, recognised
 from vcd_studio.evaluation.report import cells, write_report
 from vcd_studio.evaluation.study import Study
 from vcd_studio.evaluation.subjects import pocket_subjects
 from vcd_studio.method.protocols import Networks
 from vcd_studio.models import load_pack
 from vcd_studio.models.oracle import Oracle
-from vcd_studio.pocket.questions import MEASURES, QUESTIONS
-from vcd_studio.pocket.world import is_held_out
+from vcd_studio.pocket.questions import MEASURES, QUESTIONS, answers
+from vcd_studio.pocket.world import Shot, is_held_out
 
 
 class Broken(Exception):
@@ -115,3 +116,15 @@ def test_subjects_are_held_out_and_always_the_same() -> None:
     assert all(is_held_out(subject.truth) for subject in subjects)
     again = list(pocket_subjects(4, photo_count=2))
     assert all((a.references[0] == b.references[0]).all() for a, b in zip(subjects, again, strict=True))
+
+
+def test_a_subject_is_recognised_among_the_others_where_the_oracle_sees_its_answers() -> None:
+    subjects = list(pocket_subjects(4, photo_count=2))
+
+    known = answers(subjects[2].truth, Shot("snow", "walking", "medium"))
+    told = {question: torch.full((2, len(choices)), -9.0) for question, choices in QUESTIONS.items()}
+    for question, answer in zip(QUESTIONS, known, strict=True):
+        told[question][:, answer] = -0.1
+    everyone = [subject.truth for subject in subjects]
+    assert [recognised(told, identity, everyone) for identity in everyone] == [False, False, True, False]
+    assert likelihood(told, everyone[2]) == pytest.approx(-0.1)

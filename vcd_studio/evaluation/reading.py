@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
-from vcd_studio.method.protocols import Frames
-from vcd_studio.models.oracle import Oracle
 from vcd_studio.pocket.questions import MEASURES as ALL_MEASURES
 from vcd_studio.pocket.questions import QUESTIONS, answers, measures, measures_of, questions_of
 from vcd_studio.pocket.world import Identity, Shot
@@ -37,9 +37,12 @@ class Reading:
         return float(np.mean(told)) if told else None
 
 
-def read_identity(clip: Frames, identity: Identity, oracle: Oracle) -> Reading:
-    """Read a clip (or pictures) of ``identity``: each answer from the log-probabilities of all frames together."""
-    told, values = oracle.read(clip)
+Told = dict[str, Tensor]
+"""What the oracle says of a clip: log-probabilities (frames, answers) of each question."""
+
+
+def read_identity(told: Told, values: dict[str, Tensor], identity: Identity) -> Reading:
+    """What ``oracle.read`` told of a clip (or pictures) of ``identity``: each answer from the log-probabilities of all frames together."""
     shot = Shot("studio", "walking", "medium")  # no question of questions_of() is about the shot
     truth = dict(zip(QUESTIONS, answers(identity, shot), strict=True))
     asked = questions_of(identity)
@@ -48,3 +51,14 @@ def read_identity(clip: Frames, identity: Identity, oracle: Oracle) -> Reading:
     known = dict(zip(ALL_MEASURES, measures(identity), strict=True))
     errors = [abs(float(values[name].mean()) - known[name]) for name in measures_of(identity)]
     return Reading(right, float(np.mean(errors)), surety)
+
+
+def likelihood(told: Told, identity: Identity) -> float:
+    """Mean log-probability that the oracle gives to the true answers about ``identity``, over questions and frames."""
+    truth = dict(zip(QUESTIONS, answers(identity, Shot("studio", "walking", "medium")), strict=True))
+    return float(np.mean([float(told[question][:, truth[question]].mean()) for question in questions_of(identity)]))
+
+
+def recognised(told: Told, identity: Identity, among: Sequence[Identity]) -> bool:
+    """Whether the clip looks more like ``identity`` than like any of the others."""
+    return likelihood(told, identity) >= max(likelihood(told, other) for other in among)

@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 
 COLUMNS = {
     "dino": "DINO", "clip_i": "CLIP-I", "clip_t": "CLIP-T", "dino_temporal": "DINO temporal", "clip_temporal": "CLIP temporal",
-    "motion": "motion", "identity": "identity (oracle)", "scene": "scene right", "action": "action right",
+    "motion": "motion", "identity": "identity (oracle)", "recognised": "recognised", "scene": "scene right", "action": "action right",
 }  # fmt: skip
 OTHERS = {"surety": "surety", "head": "head (oracle)", "colour_error": "colour and shape error", "seam": "seam score"}
 PAPER_COLUMNS = ("dino", "clip_i", "clip_t", "dino_temporal", "clip_temporal")
@@ -41,6 +41,9 @@ def write_report(study: Study, out: Path) -> Path:
     if followed := list(study.followed()):
         lines += ["## Does the pack draw what it is asked", "", *_following(followed), ""]
     lines += ["## The paper's table", "", *_table(rows), "", *_claims(rows), ""]
+    if (key := _blind(study, out)) is not None:
+        lines += ["## Would a stranger match them", "", "![photos 1 to 8, clips A to H](blind.png)", ""]
+        lines += ["Above, a photo of each identity; below, a frame of a VCD clip of each, in an order drawn by lot. The key: " + key, ""]
     if (sheet := _sheet(study, out)) is not None:
         lines += ["## Side by side", "", f"![photos and clips]({sheet})", ""]
         lines += ["Two photos, then a frame by each arm of the table, in its order.", ""]
@@ -72,7 +75,8 @@ def _about(study: Study) -> list[str]:
         f"CLIP is {plan.clip}, DINO {plan.dino}."
         if plan.clip and plan.dino
         else "CLIP and DINO are pocket's own small networks, so their numbers stand beside the paper's for their order alone.",
-        "*identity* is the share of what makes an individual (colours, pattern, hair, clothes …) that the oracle reads off the clip.",
+        "*identity* is the share of what makes an individual (colours, pattern, hair, clothes …) that the oracle reads off the clip; "
+        "*recognised* the share of clips that look to it more like their own identity than like any other of the study.",
     ]
 
 
@@ -196,6 +200,20 @@ def _stages(rows: Sequence[Row]) -> list[str]:
     if found := cells(rows, "stage-tiled", "seam"):
         lines += ["", f"Seam score of Tiled: {interval(found)} (1: no seam to be seen)."]
     return lines
+
+
+def _blind(study: Study, out: Path) -> str | None:
+    """``blind.png``: numbered photos over lettered clips in another order. The key, as text; None where there are no clips of all."""
+    made = [study.clip("vcd", subject.name, 4, 0) for subject in study.subjects]
+    clips = [clip for clip in made if clip is not None]
+    if len(clips) < len(made) or len(made) < 2:
+        return None
+    order = np.random.default_rng(len(made)).permutation(len(made))
+    photos = [np.asarray(subject.photos[1].image.resize((64, 64), Image.Resampling.BOX)) for subject in study.subjects]
+    shown = [clips[index][len(clips[index]) // 2] for index in order]
+    columns = len(made)
+    contact_sheet([*photos, *shown], columns, columns * 130).save(out / "blind.png", optimize=True)
+    return ", ".join(f"{chr(ord('A') + place)} is {index + 1}" for place, index in enumerate(order)) + "."
 
 
 def _sheet(study: Study, out: Path) -> str | None:

@@ -14,7 +14,7 @@ import numpy as np
 from vcd_studio.evaluation.following import Asked, judge, prompts
 from vcd_studio.evaluation.metrics import Encoders, mean_cosine, measure_clip
 from vcd_studio.evaluation.plan import FAR_PROMPTS, PROMPTS, STAGE_SWEEPS, STILL, Arm, Learning, Plan, StudyPrompt, slug_of
-from vcd_studio.evaluation.reading import read_identity
+from vcd_studio.evaluation.reading import read_identity, recognised
 from vcd_studio.evaluation.subjects import Subject, pocket_subjects
 from vcd_studio.method.conditioning import Conditioning, condition
 from vcd_studio.method.face import face
@@ -215,13 +215,14 @@ class Study:
         return {**row, "axis": made.axis, "value": made.value, "seam": made.seam}
 
     def _measured(self, unit: Unit, slug: str, frames: Frames, seed: int) -> dict[str, Any]:
-        reading = read_identity(frames, unit.subject.truth, self.oracle)
-        seen = self.oracle.answers(frames)
+        told, values = self.oracle.read(frames)
+        reading, seen = read_identity(told, values, unit.subject.truth), self.oracle.answered(told)
         figures: dict[str, Any] = {
             "identity": reading.share,
             "head": reading.head,
             "surety": reading.surety,
             "colour_error": reading.colour_error,
+            "recognised": float(recognised(told, unit.subject.truth, [subject.truth for subject in self.subjects])),
             "kind": float(seen["kind"] == unit.subject.noun),
             "scene": float(seen["scene"] == unit.asked.scene),
         }

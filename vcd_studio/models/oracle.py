@@ -68,6 +68,9 @@ class Oracle(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def answers(self, frames: Frames) -> dict[str, str]:
         """The likeliest answer to each question over a whole clip: frames' log-probabilities are summed."""
-        told, _ = self.read(frames)
+        return self.answered(self.read(frames)[0])
+
+    def answered(self, told: Mapping[str, torch.Tensor]) -> dict[str, str]:
+        """The same from what :meth:`read` told."""
         questions: Mapping[str, Sequence[str]] = self.config["questions"]
         return {name: questions[name][int(logits.sum(0).argmax())] for name, logits in told.items()}
