@@ -49,7 +49,7 @@ def judges(networks: Networks) -> tuple[Oracle, Encoders]:
     dino = ViTModel(ViTConfig(**seen), add_pooling_layer=False)
     look = Preprocessing((32, 32), None, (0.5,) * 3, (0.5,) * 3)
     encoders = Encoders(ImageTextEncoder(clip, look, "clip", networks.tokenizer), ImageEncoder(dino, look, "dino"))
-    return Oracle(QUESTIONS, MEASURES, widths=(8, 8, 8, 8)).eval(), encoders
+    return Oracle(list(QUESTIONS.items()), MEASURES, widths=(8, 8, 8, 8)).eval(), encoders
 
 
 PLAN = Plan(subjects=1, seeds=1, picture_seeds=2, steps=1, following=2, sweeps=("tokens",), stages=False, only=("vcd", "tokens-1"))

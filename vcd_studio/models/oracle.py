@@ -17,8 +17,8 @@ from vcd_studio.models.centre_detector import Residual, conv
 class Oracle(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """(n, 3, any, any) in −1..1 → logits (n, all choices) and measures (n, measures) in 0..1.
 
-    ``questions`` maps a question's name to its possible answers; ``measures`` names the continuous ones. Pictures are read at ``size``
-    pixels: twice pocket's own, so that what Tiled adds can be seen.
+    ``questions`` are names with their possible answers, in the order of the logits (a list: config files sort mappings); ``measures``
+    names the continuous ones. Pictures are read at ``size`` pixels: twice pocket's own, so that what Tiled adds can be seen.
     """
 
     config_name = "config.json"
@@ -26,20 +26,24 @@ class Oracle(ModelMixin, ConfigMixin):  # type: ignore[misc]
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
-        questions: Mapping[str, Sequence[str]] | None = None,
+        questions: Sequence[tuple[str, Sequence[str]]] = (),
         measures: Sequence[str] = (),
         widths: Sequence[int] = (24, 48, 96, 160),
         size: int = 128,
     ) -> None:
         super().__init__()
         a, b, c, d = widths
-        choices = sum(len(known) for known in (questions or {}).values())
+        choices = sum(len(known) for _, known in questions)
         self.body = nn.Sequential(
             conv(3, a, 2), conv(a, b, 2), Residual(b), conv(b, c, 2), Residual(c), Residual(c), conv(c, d, 2), Residual(d), Residual(d)
         )  # fmt: skip
         # What is where matters (a red shirt over blue trousers): an attention pool per question group keeps it, a mean would not.
         self.look = nn.Conv2d(d, 16, 1)
         self.head = nn.Sequential(nn.Linear(16 * d, 384), nn.SiLU(), nn.Linear(384, choices + len(measures)))
+
+    @property
+    def questions(self) -> dict[str, Sequence[str]]:
+        return dict(self.config["questions"])
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         size = int(self.config["size"])
@@ -61,9 +65,8 @@ class Oracle(ModelMixin, ConfigMixin):  # type: ignore[misc]
             x = part.permute(0, 3, 1, 2).to(self.device, self.dtype) / 127.5 - 1
             for made, kept in zip(self(x), (logits, values), strict=True):
                 kept.append(made.float().cpu())
-        questions: Mapping[str, Sequence[str]] = self.config["questions"]
-        sizes = [len(known) for known in questions.values()]
-        told = {name: part.log_softmax(-1) for name, part in zip(questions, torch.cat(logits).split(sizes, -1), strict=True)}
+        sizes = [len(known) for known in self.questions.values()]
+        told = {name: part.log_softmax(-1) for name, part in zip(self.questions, torch.cat(logits).split(sizes, -1), strict=True)}
         return told, dict(zip(self.config["measures"], torch.cat(values).unbind(-1), strict=True))
 
     def answers(self, frames: Frames) -> dict[str, str]:
@@ -72,5 +75,4 @@ class Oracle(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def answered(self, told: Mapping[str, torch.Tensor]) -> dict[str, str]:
         """The same from what :meth:`read` told."""
-        questions: Mapping[str, Sequence[str]] = self.config["questions"]
-        return {name: questions[name][int(logits.sum(0).argmax())] for name, logits in told.items()}
+        return {name: self.questions[name][int(logits.sum(0).argmax())] for name, logits in told.items()}

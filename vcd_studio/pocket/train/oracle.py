@@ -35,7 +35,7 @@ def spoil(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 
 
 def train_oracle(folder: Path, steps: int, batch: int, device: torch.device) -> Oracle:
-    model: Oracle = Oracle(QUESTIONS, MEASURES).to(device, memory_format=torch.channels_last)
+    model: Oracle = Oracle(list(QUESTIONS.items()), MEASURES).to(device, memory_format=torch.channels_last)
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
         size = 64 if rng.random() < 0.7 else 128
