@@ -210,7 +210,7 @@ def _draw_animal(pen: Pen, who: Identity, action: str, cycle: float) -> tuple[fl
     pen.line([neck, (head[0] - 0.02, head[1] - 0.05)], 0.20, fur)
     if who.collar:
         turns = [math.radians(degrees) for degrees in range(195, 286, 15)]  # along the head's edge, from nape to throat
-        pen.line([(head[0] + 0.225 * math.cos(turn), head[1] + 0.225 * math.sin(turn)) for turn in turns], 0.085, who.bright)
+        pen.line([(head[0] + 0.225 * math.cos(turn), head[1] + 0.225 * math.sin(turn)) for turn in turns], 0.125, who.bright)
     _draw_animal_head(pen, who, head)
     return head
 
