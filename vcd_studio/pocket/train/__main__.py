@@ -13,7 +13,7 @@ from vcd_studio.models.packs import POCKET
 from vcd_studio.models.rrdbnet import RRDBNet
 from vcd_studio.pocket.train import architectures
 from vcd_studio.pocket.train.clip import train_clip
-from vcd_studio.pocket.train.denoisers import train_controlnet, train_motion, train_text_to_image
+from vcd_studio.pocket.train.denoisers import polish_text_to_image, train_controlnet, train_motion, train_text_to_image
 from vcd_studio.pocket.train.detectors import train_detector, train_segmenter, train_upscaler
 from vcd_studio.pocket.train.dino import train_dino
 from vcd_studio.pocket.train.oracle import train_oracle
@@ -23,12 +23,12 @@ from vcd_studio.pocket.train.tokenizer import build_tokenizer
 from vcd_studio.pocket.train.vae import train_decoder, train_vae
 
 STEPS = {
-    "vae": 2400, "decoder": 1200, "text": 2500, "text_to_image": 5000, "motion": 1500, "controlnet": 700,
+    "vae": 2400, "decoder": 1200, "text": 2500, "text_to_image": 5000, "polish": 1000, "motion": 1500, "controlnet": 700,
     "grounding": 2000, "faces": 2000, "segmenter": 1500, "upscaler": 2500, "oracle": 5000, "clip": 3000, "dino": 2000,
 }  # fmt: skip
 """Steps that a two-core machine manages in an afternoon, in the order in which the parts need one another."""
 BATCH = {
-    "vae": 16, "decoder": 16, "text": 64, "text_to_image": 32, "motion": 2, "controlnet": 16,
+    "vae": 16, "decoder": 16, "text": 64, "text_to_image": 32, "polish": 32, "motion": 2, "controlnet": 16,
     "grounding": 32, "faces": 32, "segmenter": 24, "upscaler": 8, "oracle": 32, "clip": 64, "dino": 32,
 }  # fmt: skip
 
@@ -64,19 +64,23 @@ def train_part(
 def train_denoiser(
     part: str, folder: Path, steps: int, batch: int, pictures: int, clips: int, device: torch.device, half: bool, go_on: bool
 ) -> None:
-    """UNet with text encoder, motion or ControlNet: they share the latents."""
+    """UNet with text encoder (and their polish), motion or ControlNet: they share the latents."""
     vae = AutoencoderKL.from_pretrained(folder / "vae").float().to(device).eval()
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    first = part == "text_to_image"
+    first, polish = part == "text_to_image", part == "polish"
     text_of = "text_pretrained" if first and not go_on else "text_encoder"
     text = CLIPTextModel.from_pretrained(folder / text_of).float().to(device)
     unet = UNet2DConditionModel.from_pretrained(folder / "unet").float().to(device) if go_on or not first else None
-    if first:
+    if first or polish:
         resized(text, (1e-5 / text.config.layer_norm_eps) ** 0.5)  # a finished one's words are small
+    if first:
         architectures.scheduler().save_pretrained(folder / "scheduler")
         train_text_to_image(folder, vae, tokenizer, text, steps, batch, pictures, device, half, unet)
         return
     assert unet is not None
+    if polish:
+        polish_text_to_image(folder, vae, tokenizer, text, unet, steps, batch, pictures, device, half)
+        return
     text.eval().requires_grad_(False)
     unet.eval()
     if part == "motion":

@@ -1,4 +1,4 @@
-"""What the finished parts are worth on held-out identities: PSNR, box and mask IoU, face recall, upscaler gain."""
+"""What the finished parts are worth on held-out identities: PSNR, box and mask IoU, face recall, upscaler gain, what the judges see."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from vcd_studio.models.centre_detector import CentreDetector, iou
 from vcd_studio.models.oracle import Oracle
 from vcd_studio.models.rrdbnet import RRDBNet
 from vcd_studio.pocket.questions import QUESTIONS, answers, questions_of
+from vcd_studio.pocket.train import clip, dino
 from vcd_studio.pocket.train.data import to_tensor
 from vcd_studio.pocket.world import Framing, Identity, Picture, render, render_clip, sample_held_out_identity, sample_shot
 
@@ -66,6 +67,10 @@ def measure(folder: Path, count: int = 200) -> dict[str, float]:
         figures["upscaler gain over bicubic (dB)"] = psnr(network.upscale(small), large) - psnr(bicubic, large)
     if (folder / "oracle").exists():
         figures |= _oracle(Oracle.from_pretrained(folder / "oracle").eval().float(), count)
+    if (folder / "clip").exists():
+        figures |= clip.figures(folder / "clip")
+    if (folder / "dino").exists():
+        figures |= dino.figures(folder / "dino")
     return figures
 
 
@@ -76,15 +81,15 @@ def _oracle(network: Oracle, count: int) -> dict[str, float]:
     for _ in range(count):
         identity = sample_held_out_identity(rng)
         shot = sample_shot(rng, identity, "close up" if rng.random() < 0.3 else "medium")
-        clip = np.stack([p.image for p in render_clip(identity, shot)])
-        seen, truth = network.answers(clip[:1]), dict(zip(QUESTIONS, answers(identity, shot), strict=True))
+        frames = np.stack([p.image for p in render_clip(identity, shot)])
+        seen, truth = network.answers(frames[:1]), dict(zip(QUESTIONS, answers(identity, shot), strict=True))
         asked = [*questions_of(identity), "scene"]
         if shot.framing == "close up":
             asked = [question for question in asked if question not in ("lower", "second", "pattern")]
         for question in asked:
             right.setdefault(question, []).append(seen[question] == QUESTIONS[question][truth[question]])
         if shot.framing == "medium":
-            right.setdefault("action of a clip", []).append(network.answers(clip)["action"] == shot.action)
+            right.setdefault("action of a clip", []).append(network.answers(frames)["action"] == shot.action)
     all_of_them = [value for question, values in right.items() if question != "action of a clip" for value in values]
     each = {f"oracle, {question} right": float(np.mean(values)) for question, values in right.items()}
     return {"oracle, all answers right": float(np.mean(all_of_them)), **each}

@@ -24,7 +24,7 @@ PARTS = {
     "oracle": Oracle, "clip": CLIPModel, "dino": ViTModel,
 }  # fmt: skip
 CURVES = (
-    "vae", "decoder", "text", "text_to_image", "motion", "controlnet",
+    "vae", "decoder", "text", "text_to_image", "polish", "motion", "controlnet",
     "upscaler", "grounding", "segmenter", "faces", "oracle", "clip", "dino",
 )  # fmt: skip
 DESCRIPTION = "Pocket: miniature networks trained on the pocket world. Needs nothing, knows dogs, cats, men and women in seven scenes."
@@ -58,10 +58,10 @@ def _figures(folder: Path, pack: Path) -> str:
     lines = ["# Figures of the pocket pack", "", "Made by `python -m vcd_studio.pocket.train pack`.", ""]
     lines += ["| part | steps | seconds in training | last loss |", "|---|---|---|---|"]
     for name in CURVES:
-        curve = folder / f"{name}.csv"
-        if curve.exists():
+        # "motion, pack 2.csv" is what this pack's motion goes on from
+        for curve in [*sorted(folder.glob(f"{name}, *.csv")), *folder.glob(f"{name}.csv")]:
             step, loss, seconds = list(csv.reader(curve.open()))[-1]
-            lines.append(f"| {name} | {step} | {seconds} | {loss} |")
+            lines.append(f"| {curve.stem} | {step} | {seconds} | {loss} |")
     lines += ["", f"Trained with torch {torch.__version__} on {platform.machine()}.", ""]
     lines += ["| measured on 200 held-out renders, fp16 files | figure |", "|---|---|"]
     lines += [f"| {name} | {value:.3f} |" for name, value in measure(pack).items()]
