@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -184,6 +184,7 @@ def test_the_noun_takes_the_tokens_place_once(written: str, plain: str) -> None:
     assert plain_prompt(written, {"<rex>": "dog", "<mia>": "stuffed animal"}) == plain
 
 
+@example(["<mia>", "<rex>", "cat"], 1)
 @given(st.lists(st.sampled_from(["a", "<rex>", "dog", "cat", "big", "running", "on", "the", "<mia>"]), max_size=8), st.integers(1, 4))
 def test_an_expanded_prompt_says_the_same(words: list[str], count: int) -> None:
     prompt, nouns = " ".join(words), {"<rex>": "dog", "<mia>": "cat"}

@@ -232,7 +232,8 @@ def plain_prompt(prompt: str, nouns: Mapping[str, str]) -> str:
             elif preceding.search(prompt):
                 prompt = prompt.rstrip() + piece
             else:
-                prompt += noun + piece
+                prompt += f"\0{noun}\0{piece}"  # marked, or the next token would take it for an adjective of its own
+    prompt = prompt.replace("\0", "")
     if left := re.search(r"<[^<>\s]+>", prompt):
         raise MethodError(f"The prompt names {left.group()}, whose noun is not known; say what {left.group()} is.")
     return prompt
