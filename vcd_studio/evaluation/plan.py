@@ -78,7 +78,7 @@ class Arm:
 
 ONE_TOKEN = Learning("tokens", {"tokens": 1, "unmasked_share": 1.0})
 EQUAL = {"steps": 200, "batch": 4}
-"""What VCD has. Learning rates: see the README of the report; the rivals' own are for networks a hundred times larger."""
+"""What VCD has. Learning rates were tried on one identity of an earlier pack: the rivals' own are for networks a hundred times larger."""
 LORA = Learning("lora", {**EQUAL, "learning_rate": 1e-3})
 DREAMBOOTH = Learning("dreambooth", {**EQUAL, "learning_rate": 1e-4, "prior_pictures": 64})
 CUSTOM_DIFFUSION = Learning("custom-diffusion", {**EQUAL, "learning_rate": 1e-3, "prior_pictures": 64})

@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=2_400, help="clips in the latent bank")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bf16", action="store_true", help="bf16 autocast for the denoisers, where the processor has it")
-    parser.add_argument("--go-on", action="store_true", help="begin with the part that FOLDER holds, not from nothing")
+    parser.add_argument("--go-on", action="store_true", help="denoisers and upscaler: begin with the part in FOLDER")
     parser.add_argument("--threads", type=int, help="CPU threads")
     given = parser.parse_args()
     torch.set_flush_denormal(True)  # before any thread starts: softmax tails are denormal, and slow on a CPU

@@ -22,17 +22,18 @@ SEED = 78  # the first two packs had the pictures of 77
 @dataclass
 class Bank:
     """``latents`` (n, channels, height, width) or (n, channels, frames, height, width), fp16, already scaled; ``ids`` (n, 4, length);
-    ``places`` (n, height, width) or (n, frames, height, width), fp16: where the words are to be seen (:mod:`.words`)."""
+    ``places`` (n, height, width), fp16: of pictures, where the words are to be seen (:mod:`.words`)."""
 
     latents: torch.Tensor
     ids: torch.Tensor
-    places: torch.Tensor
+    places: torch.Tensor | None = None
 
-    def draw(self, rng: np.random.Generator, count: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """``count`` random latents (float32) with one of their captions each, and the places of its words."""
+    def draw(self, rng: np.random.Generator, count: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """``count`` random latents (float32) with one of their captions each, and the places of its words where they are known."""
         index = torch.from_numpy(rng.integers(len(self.latents), size=count))
         wording = torch.from_numpy(rng.integers(CAPTIONS, size=count))
-        return self.latents[index].float().to(device), self.ids[index, wording].long().to(device), self.places[index].float().to(device)
+        places = None if self.places is None else self.places[index].float().to(device)
+        return self.latents[index].float().to(device), self.ids[index, wording].long().to(device), places
 
 
 def tokenise(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
@@ -66,7 +67,7 @@ def _bank(file: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, count: int, 
     if file.exists():
         saved = torch.load(file, weights_only=True)
         if len(saved["ids"]) >= count:
-            return Bank(saved["latents"], saved["ids"], saved["places"])
+            return Bank(saved["latents"], saved["ids"], saved.get("places"))
     latents, ids, where = [], [], []
     chunk = max(1, 64 // frames)
     for start in range(0, count, chunk):
@@ -78,12 +79,13 @@ def _bank(file: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, count: int, 
             for time in [float(rng.uniform(0, 2))] if frames == 1 else [index / FPS for index in range(frames)]:
                 picture = render(identity, shot, time)
                 images.append(picture.image)
-                words.append(places(identity, shot, time, picture))
+                if frames == 1:
+                    words.append(places(identity, shot, time, picture))
             texts += wordings(identity, shot, rng)
-        z, seen = encode(vae, to_tensor(images).to(device)), torch.from_numpy(np.stack(words)).half()
+        z = encode(vae, to_tensor(images).to(device))
         latents.append(z if frames == 1 else z.unflatten(0, (chunk, frames)).transpose(1, 2).contiguous())
-        where.append(seen if frames == 1 else seen.unflatten(0, (chunk, frames)))
+        where += words
         ids.append(tokenise(tokenizer, texts).unflatten(0, (chunk, CAPTIONS)).to(torch.int16))
-    bank = Bank(torch.cat(latents), torch.cat(ids), torch.cat(where))
-    torch.save({"latents": bank.latents, "ids": bank.ids, "places": bank.places}, file)
+    bank = Bank(torch.cat(latents), torch.cat(ids), torch.from_numpy(np.stack(where)).half() if where else None)
+    torch.save({name: kept for name, kept in vars(bank).items() if kept is not None}, file)
     return bank

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from vcd_studio.pocket.train import architectures
-from vcd_studio.pocket.train.banks import clip_bank, encode, picture_bank, tokenise
+from vcd_studio.pocket.train.banks import Bank, clip_bank, encode, picture_bank, tokenise
 from vcd_studio.pocket.train.data import sample, to_tensor
 from vcd_studio.pocket.train.loop import Recipe, train
 from vcd_studio.pocket.train.text import WORD_SIZE, resized
@@ -20,7 +21,7 @@ from vcd_studio.pocket.world import caption
 
 
 class NoiseLoss:
-    """ε-prediction loss, half of it where the words are to be seen; one prompt in ten is emptied for classifier-free guidance.
+    """ε-prediction loss, half of it where the words are seen (if known); one prompt in ten is emptied for classifier-free guidance.
 
     Weights are 1/√SNR (Yu et al. 2023, "debiased estimation"), at most 10: with Min-SNR-5 the noisy steps, where text decides what is
     drawn, gave a fiftieth of the loss of the clear ones.
@@ -65,8 +66,33 @@ def train_text_to_image(
     steps: int, batch: int, pictures: int, device: torch.device, half: bool, begun: UNet2DConditionModel | None = None,
 ) -> tuple[CLIPTextModel, UNet2DConditionModel]:  # fmt: skip
     """UNet from nothing and the text encoder that has learned to read; or both from where an earlier training left them (``begun``)."""
+    unet = begun or architectures.unet()
+    recipe = Recipe(steps, 6e-4, cool_down=0.5) if begun else Recipe(steps, 1e-3)
     bank = picture_bank(folder, vae, tokenizer, pictures, device)
-    model = TextAndUNet(text, (begun or architectures.unet()).to(memory_format=torch.channels_last)).to(device)
+    return _learn_pictures("text_to_image", TextAndUNet(text, unet), bank, tokenizer, recipe, folder, batch, device, half)
+
+
+def polish_text_to_image(
+    folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, text: CLIPTextModel, unet: UNet2DConditionModel,
+    steps: int, batch: int, pictures: int, device: torch.device, half: bool,
+) -> tuple[CLIPTextModel, UNet2DConditionModel]:  # fmt: skip
+    """The plain loss, at a rate that falls to nothing: the words' share teaches words, but it draws two heads.
+
+    Where a head might be counts for more than where a tail might be, so that under the shared-out loss the best guess at a noisy place is
+    a head, on either side.
+    """
+    recipe = Recipe(steps, 4e-4, warm_up=20, cool_down=0.9, ema_decay=0.99, save_every=50)
+    bank = replace(picture_bank(folder, vae, tokenizer, pictures, device), places=None)
+    return _learn_pictures("polish", TextAndUNet(text, unet), bank, tokenizer, recipe, folder, batch, device, half)
+
+
+def _learn_pictures(
+    name: str, model: TextAndUNet, bank: Bank, tokenizer: CLIPTokenizer, recipe: Recipe,
+    folder: Path, batch: int, device: torch.device, half: bool,
+) -> tuple[CLIPTextModel, UNet2DConditionModel]:  # fmt: skip
+    """Text encoder and UNet together; both end in ``folder``."""
+    model.to(device)
+    model.unet.to(memory_format=torch.channels_last)
     noise_loss = NoiseLoss(architectures.scheduler(), tokenise(tokenizer, [""])[0])
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
@@ -75,38 +101,10 @@ def train_text_to_image(
         hidden = model.text_encoder(noise_loss.empty_some(rng, ids)).last_hidden_state
         return noise_loss(model.unet(noisy.to(memory_format=torch.channels_last), t, hidden).sample, noise, t, places)
 
-    recipe = Recipe(steps, 6e-4, cool_down=0.5) if begun else Recipe(steps, 1e-3)
-    train("text_to_image", model, loss_at, recipe, folder, half=half)
-    _finish(model, folder)
-    return model.text_encoder, model.unet
-
-
-def _finish(model: TextAndUNet, folder: Path) -> None:
+    train(name, model, loss_at, recipe, folder, half=half)
     resized(model.text_encoder, WORD_SIZE).save_pretrained(folder / "text_encoder")
     model.unet.save_pretrained(folder / "unet")
-
-
-def polish_text_to_image(
-    folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, text: CLIPTextModel, unet: UNet2DConditionModel,
-    steps: int, batch: int, pictures: int, device: torch.device, half: bool,
-) -> None:  # fmt: skip
-    """The plain loss, at a rate that falls to nothing: the words' share teaches words, but it draws two heads.
-
-    Where a head might be counts for more than where a tail might be, so that under the shared-out loss the best guess at a noisy place is
-    a head, on either side.
-    """
-    bank = picture_bank(folder, vae, tokenizer, pictures, device)
-    model = TextAndUNet(text, unet.to(memory_format=torch.channels_last)).to(device)
-    noise_loss = NoiseLoss(architectures.scheduler(), tokenise(tokenizer, [""])[0])
-
-    def loss_at(rng: np.random.Generator) -> torch.Tensor:
-        z, ids, _ = bank.draw(rng, batch, device)
-        noisy, noise, t = noise_loss.noised(rng, z)
-        hidden = model.text_encoder(noise_loss.empty_some(rng, ids)).last_hidden_state
-        return noise_loss(model.unet(noisy.to(memory_format=torch.channels_last), t, hidden).sample, noise, t)
-
-    train("polish", model, loss_at, Recipe(steps, 4e-4, warm_up=20, cool_down=0.9, ema_decay=0.99, save_every=50), folder, half=half)
-    _finish(model, folder)
+    return model.text_encoder, model.unet
 
 
 def train_motion(

@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from PIL import Image
 
+from vcd_studio.evaluation.following import HIDDEN_IN_CLOSE_UPS
 from vcd_studio.method.protocols import Box
 from vcd_studio.models.box_segmenter import BoxSegmenter
 from vcd_studio.models.centre_detector import CentreDetector, iou
@@ -85,7 +86,7 @@ def _oracle(network: Oracle, count: int) -> dict[str, float]:
         seen, truth = network.answers(frames[:1]), dict(zip(QUESTIONS, answers(identity, shot), strict=True))
         asked = [*questions_of(identity), "scene"]
         if shot.framing == "close up":
-            asked = [question for question in asked if question not in ("lower", "second", "pattern")]
+            asked = [question for question in asked if question not in HIDDEN_IN_CLOSE_UPS]
         for question in asked:
             right.setdefault(question, []).append(seen[question] == QUESTIONS[question][truth[question]])
         if shot.framing == "medium":

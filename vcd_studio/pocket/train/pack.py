@@ -35,7 +35,8 @@ def assemble(folder: Path, pack: Path) -> None:
     pack.mkdir(parents=True, exist_ok=True)
     for name, network in PARTS.items():
         if (folder / name).exists():
-            network.from_pretrained(folder / name).to(torch.float16).save_pretrained(pack / name)
+            extra = {"add_pooling_layer": False} if network is ViTModel else {}  # a pooler that nobody trained
+            network.from_pretrained(folder / name, **extra).to(torch.float16).save_pretrained(pack / name)
             _forget_place(pack / name / "config.json")
             for beside in (folder / name).iterdir():  # an encoder's tokenizer and preprocessing
                 if beside.suffix in (".json", ".txt") and beside.name != "config.json":
