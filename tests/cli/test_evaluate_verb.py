@@ -21,7 +21,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_study_goes_into_the_queue_with_its_whole_plan(tmp_path: Path) -> None:
     out = tmp_path / "night"
-    asked = ["evaluate", "--out", str(out), "--subjects", "4", "--only", "vcd, lora", "--no-worker", "--json"]
+    asked = ["evaluate", "--out", str(out), "--subjects", "4", "--only", "vcd, lora", "--half", "--no-worker", "--json"]
     asked += ["--clip", str(tmp_path), "--dino", "facebook/dino-vits16"]
     answered = CliRunner().invoke(app, asked, catch_exceptions=False)
     assert answered.exit_code == 0
@@ -33,6 +33,7 @@ def test_a_study_goes_into_the_queue_with_its_whole_plan(tmp_path: Path) -> None
         plan = Plan.read(job.settings["plan"])
     assert [arm.name for arm in plan.arms] == ["LoRA", "VCD"]
     assert plan.subjects == 4
+    assert plan.half
     assert (plan.clip, plan.dino) == (str(tmp_path), "facebook/dino-vits16")
 
 

@@ -68,9 +68,24 @@ def test_the_gamma_sweep_takes_its_ends_from_the_table(tmp_path: Path) -> None:
     text = told(Measured(measured), tmp_path)
     section = text[text.index("## Gamma") :]
     values = [row.split("|")[1].strip() for row in section.splitlines() if row.startswith("| 0.")]
-    assert values == ["0.0", "0.05", "0.15", "0.3", "0.5", "0.8"]
+    assert values == [str(float(arm.value)) for arm in SWEEPS["gamma"]]
     assert line(section, "| 0.15 ").endswith("| 0.850 [0.850, 0.850] |")
     assert (tmp_path / "gamma.svg").read_text().startswith("<?xml")
+
+
+def test_a_sweep_compares_what_all_of_its_arms_made(tmp_path: Path) -> None:
+    figures = {"identity": 0.5, "clip_t": 0.1, "dino_temporal": 0.9, "motion": 0.1}
+    measured = [row for arm in SWEEPS["gamma"] for row in rows(arm.slug, "gamma", arm.value, **figures)]
+    more = [{**row, "subject": "cat9", "identity": 1.0} for row in rows("vcd", "gamma", 0.15, **figures)]
+    section = told(Measured([*measured, *more]), tmp_path).partition("## Gamma")[2]
+    assert line(section, "| 0.15 ").startswith("| 0.15 | 0.500 [0.500, 0.500] |")
+
+
+def test_a_report_names_the_command_that_made_it(tmp_path: Path) -> None:
+    assert "Made by `vcd-studio evaluate`;" in told(Measured([]), tmp_path)
+    plan = Plan(subjects=4, half=True, only=("vcd", "lora"), dino="facebook/dino-vits16")
+    command = "`vcd-studio evaluate --subjects 4 --only vcd,lora --dino facebook/dino-vits16 --half`"
+    assert f"Made by {command}" in told(Measured([], plan=plan), tmp_path)
 
 
 def test_settings_of_the_stages_have_their_sections(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from inspect import signature
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,12 +14,14 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
 from vcd_studio.evaluation.encoders import ImageEncoder, ImageTextEncoder, Preprocessing
 from vcd_studio.evaluation.metrics import Encoders
-from vcd_studio.evaluation.plan import PROMPTS, SWEEPS, TABLE, Arm, Learning, Plan
+from vcd_studio.evaluation.plan import PROMPTS, STAGE_SWEEPS, STAGE_USUAL, SWEEPS, TABLE, Arm, Learning, Plan
 from vcd_studio.evaluation.reading import likelihood, recognised
 from vcd_studio.evaluation.report import cells, write_report
 from vcd_studio.evaluation.study import Study
 from vcd_studio.evaluation.subjects import pocket_subjects
+from vcd_studio.method.face import face
 from vcd_studio.method.protocols import Networks
+from vcd_studio.method.tiled import tiled
 from vcd_studio.models import load_pack
 from vcd_studio.models.oracle import Oracle
 from vcd_studio.pocket.questions import MEASURES, QUESTIONS, answers
@@ -102,6 +106,21 @@ def test_a_study_that_is_broken_off_again_and_again_ends_as_an_unbroken_one(stud
     assert {path.name for path in (tmp_path / "report").iterdir()} == {"README.md", "identities.png", "tokens.svg"}
 
 
+@pytest.mark.slow
+def test_what_is_judged_in_half_a_study_is_drawn_in_16_bits_and_judged_in_32(
+    study: Callable[[Path, Plan], Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, judged = [], []
+    learnt, read = Study._learn, Oracle.read
+    monkeypatch.setattr(Study, "_learn", lambda *given: drawn.append(torch.is_autocast_enabled("cpu")) or learnt(*given))
+    monkeypatch.setattr(Oracle, "read", lambda *given: judged.append(torch.is_autocast_enabled("cpu")) or read(*given))
+    study(tmp_path, replace(PLAN, half=True, following=1, only=("vcd",))).run(lambda done, total, text: None)
+    assert drawn
+    assert all(drawn)
+    assert len(judged) == 1 + len(PROMPTS)
+    assert not any(judged)
+
+
 def test_everything_is_asked_once_and_has_its_own_place() -> None:
     plan = Plan()
     slugs = [arm.slug for arm in plan.arms]
@@ -128,3 +147,19 @@ def test_a_subject_is_recognised_among_the_others_where_the_oracle_sees_its_answ
     everyone = [subject.truth for subject in subjects]
     assert [recognised(told, identity, everyone) for identity in everyone] == [False, False, True, False]
     assert likelihood(told, everyone[2]) == pytest.approx(-0.1)
+
+
+def test_what_a_sweep_does_not_do_over_again_is_what_the_stages_do_unasked() -> None:
+    for axis, usual in STAGE_USUAL.items():
+        assert usual in STAGE_SWEEPS[axis]
+        stage, _, option = axis.partition(" ")
+        if option != "prompt":
+            assert signature({"face": face, "tile": tiled}[stage]).parameters[option].default == usual
+
+
+def test_sweeps_are_about_fewer_identities_than_the_tables() -> None:
+    plan = Plan(subjects=8, sweep_subjects=4)
+    counts = {arm.slug: plan.subjects_of(arm) for arm in plan.arms}
+    assert counts["vcd"] == counts["lora"] == counts["stages"] == 8
+    assert counts["tokens-1"] == counts["gamma-0-3"] == 4
+    assert Plan(subjects=2).subjects_of(SWEEPS["tokens"][0]) == 2

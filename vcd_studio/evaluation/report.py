@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vcd_studio.evaluation.plan import PAPER, PROMPTS, STAGE_SWEEPS, SWEEPS, TABLE, slug_of
+from vcd_studio.evaluation.plan import PAPER, PROMPTS, STAGE_SWEEPS, SWEEPS, TABLE, Plan, slug_of
 from vcd_studio.evaluation.statistics import Cells, Interval, difference, interval
 from vcd_studio.evaluation.study import Study
 from vcd_studio.media.sheet import contact_sheet
@@ -68,9 +68,11 @@ def _swept(rows: Sequence[Row], axes: Iterable[str], out: Path) -> list[str]:
 def _about(study: Study) -> list[str]:
     plan, pending, total = study.plan, len(study.pending()), len(study.units())
     left = f"; {pending} of {total} clips are still to be made" if pending else ""
+    swept = min(plan.subjects, plan.sweep_subjects)
     return [
-        f"Made by `vcd-studio evaluate`{left}. {plan.subjects} held-out identities × {len(PROMPTS)} prompts × {plan.seeds} seeds "
-        f"({plan.picture_seeds} where single pictures are read), {plan.steps} DDIM steps, guidance {plan.guidance}, pack `{plan.pack}`.",
+        f"Made by `{_command(plan)}`{left}. {plan.subjects} held-out identities ({swept} in the sweeps) "
+        f"× {len(PROMPTS)} prompts × {_seeds(plan.seeds)} ({plan.picture_seeds} where single pictures are read), {plan.steps} DDIM steps, "
+        f"guidance {plan.guidance}, pack `{plan.pack}`{', bf16' if plan.half else ''}.",
         "Means with bootstrap 95 % intervals, resampled by identity; differences are paired (same identity, prompt and seed).",
         f"CLIP is {plan.clip}, DINO {plan.dino}."
         if plan.clip and plan.dino
@@ -78,6 +80,19 @@ def _about(study: Study) -> list[str]:
         "*identity* is the share of what makes an individual (colours, pattern, hair, clothes …) that the oracle reads off the clip; "
         "*recognised* the share of clips that look to it more like their own identity than like any other of the study.",
     ]
+
+
+def _command(plan: Plan) -> str:
+    """What one types for ``plan``, but for its folder."""
+    usual = Plan()
+    options = [f"--{name} {value}" for name in ("subjects", "seeds", "steps") if (value := getattr(plan, name)) != getattr(usual, name)]
+    options += [f"--only {','.join(plan.only)}"] if plan.only else []
+    options += [f"--{name} {value}" for name in ("clip", "dino") if (value := getattr(plan, name))]
+    return " ".join(["vcd-studio evaluate", *options, *(["--half"] if plan.half else [])])
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'' if count == 1 else 's'}"
 
 
 TARGETS = {"scene": 0.95, "kind": 0.95, "action": 0.8}
@@ -158,11 +173,19 @@ def _figures_of(rows: Sequence[Row], axis: str) -> list[str]:
     return ["identity", "clip_t", "dino_temporal", "motion"] if "motion" in first else ["identity", "colour_error", "clip_t", "scene"]
 
 
+def _shared(rows: Sequence[Row], axis: str, figure: str) -> dict[str, Cells]:
+    """``figure`` of each arm on ``axis``, by slug, over the clips that all of them have: the table's own arms have more than a sweep's."""
+    found = {slug: cells(rows, slug, figure) for slug, _ in _arms_of(rows, axis)}
+    every = set.intersection(*(set(told) for told in found.values()))
+    return {slug: {cell: told[cell] for cell in told if cell in every} for slug, told in found.items()}
+
+
 def _sweep_table(rows: Sequence[Row], axis: str) -> list[str]:
     figures = _figures_of(rows, axis)
+    shared = {figure: _shared(rows, axis, figure) for figure in figures}
     lines = [f"| {axis} | " + " | ".join((COLUMNS | OTHERS).get(f, f) for f in figures) + " |", "|---|" + "---|" * len(figures)]
     for slug, value in _arms_of(rows, axis):
-        told = [interval(found) if (found := cells(rows, slug, figure)) else None for figure in figures]
+        told = [interval(found) if (found := shared[figure][slug]) else None for figure in figures]
         lines.append(f"| {value} | " + " | ".join(map(str, told)) + " |")
     return lines
 
@@ -178,7 +201,7 @@ def _plot(rows: Sequence[Row], axis: str, out: Path) -> str:
     figures, arms = _figures_of(rows, axis), _arms_of(rows, axis)
     drawing, panels = pyplot.subplots(1, len(figures), figsize=(2.6 * len(figures), 2.3), layout="constrained")
     for panel, figure in zip(panels, figures, strict=True):
-        told = [interval(cells(rows, slug, figure)) for slug, _ in arms]
+        told = [interval(found) for found in _shared(rows, axis, figure).values()]
         means = np.array([known.mean for known in told])
         bars = np.array([[known.mean - known.low for known in told], [known.high - known.mean for known in told]])
         panel.errorbar(range(len(arms)), means, bars, marker="o", markersize=4, capsize=2, color="#c2410c", linewidth=1.2)

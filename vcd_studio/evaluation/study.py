@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from vcd_studio.evaluation.following import Asked, judge, prompts
 from vcd_studio.evaluation.metrics import Encoders, mean_cosine, measure_clip
-from vcd_studio.evaluation.plan import FAR_PROMPTS, PROMPTS, STAGE_SWEEPS, STILL, Arm, Learning, Plan, StudyPrompt, slug_of
+from vcd_studio.evaluation.plan import FAR_PROMPTS, PROMPTS, STAGE_SWEEPS, STAGE_USUAL, STILL, Arm, Learning, Plan, StudyPrompt, slug_of
 from vcd_studio.evaluation.reading import read_identity, recognised
 from vcd_studio.evaluation.subjects import Subject, pocket_subjects
 from vcd_studio.method.conditioning import Conditioning, condition
@@ -121,7 +122,8 @@ class Study:
         for arm in self.plan.arms:
             asked = len(FAR_PROMPTS) if arm.stages else len(PROMPTS)
             seeds = 1 if arm.stages or arm.pictures else self.plan.seeds
-            units += [Unit(arm, subject, p, s) for subject in self.subjects for p in range(asked) for s in range(seeds)]
+            about = self.subjects[: self.plan.subjects_of(arm)]
+            units += [Unit(arm, subject, p, s) for subject in about for p in range(asked) for s in range(seeds)]
         return units
 
     def pending(self) -> list[Unit | Following]:
@@ -133,7 +135,8 @@ class Study:
         pending = self.pending()
         for index, unit in enumerate(pending):
             on_unit(total - len(pending) + index, total, unit.label)
-            rows: Any = self._followed(unit, on_step) if isinstance(unit, Following) else self._clips(unit, on_step)
+            with self._arithmetic(self.plan.half):
+                rows: Any = self._followed(unit, on_step) if isinstance(unit, Following) else self._clips(unit, on_step)
             self._row(unit).parent.mkdir(parents=True, exist_ok=True)
             write_atomic(self._row(unit), json.dumps(rows).encode())
         on_unit(total, total, "done")
@@ -158,10 +161,15 @@ class Study:
         frames: Frames = np.load(path)["frames"]
         return frames
 
+    def _arithmetic(self, half: bool) -> torch.autocast:
+        """bf16 for what is learnt and drawn where the plan says so; never for what judges it."""
+        return torch.autocast(self.networks.device.type, torch.bfloat16, enabled=half)
+
     def _followed(self, unit: Following, on_step: OnStep) -> dict[str, bool]:
         sampling = Sampling(steps=self.plan.steps, guidance=self.plan.guidance, seed=unit.index)
         clip = text_to_video(self.networks, condition(self.networks, unit.asked.prompt), sampling, on_step=lambda *_: on_step())
-        return judge(clip, unit.asked, self.oracle)
+        with self._arithmetic(half=False):
+            return judge(clip, unit.asked, self.oracle)
 
     def _clips(self, unit: Unit, on_step: OnStep) -> list[dict[str, Any]]:
         learnt = self._learn(unit.subject, unit.arm.learning, on_step)
@@ -189,25 +197,31 @@ class Study:
         tokens = self._learnt[unit.arm.learning.key, unit.subject.name].tokens
         close = condition(networks, f"a close up of a {unit.subject.token} {noun}", tokens=[tokens] if tokens else [])
 
-        def faced(axis: str = "", value: Any = None) -> Frames:
-            spoken = close if axis == "face prompt" and value == "a close up" else words
-            options = {axis.removeprefix("face "): value} if axis in ("face strength", "face margin") else {}
-            return face(networks, clip, noun, spoken, sampling, on_step=between, **options)[0]
+        def faced(spoken: Conditioning = words, **options: Any) -> tuple[Frames, None]:
+            return face(networks, clip, noun, spoken, sampling, on_step=between, **options)[0], None
 
-        def enlarged(axis: str = "", value: Any = None) -> tuple[Frames, float]:
-            options = {axis.removeprefix("tile "): value} if axis else {}
-            large, report = tiled(networks, near, words, sampling, on_step=between, **options)
+        def enlarged(**options: Any) -> tuple[Frames, float]:
+            large, report = tiled(networks, near[0], words, sampling, on_step=between, **options)
             return large, report.seam_score
+
+        def set_to(axis: str, value: Any) -> tuple[Frames, float | None]:
+            stage, _, option = axis.partition(" ")
+            if value == STAGE_USUAL[axis]:
+                return large if stage == "tile" else near
+            if option == "prompt":
+                return faced(close)
+            return enlarged(**{option: value}) if stage == "tile" else faced(**{option: value})
 
         near = faced()
         yield Staged("stage-t2v", clip)
-        yield Staged("stage-face", near)
-        yield Staged("stage-upscaled", to_frames(upscale(near, networks)))
-        yield Staged("stage-tiled", *enlarged())
-        for axis in self.plan.stage_sweeps if unit.prompt == 0 else ():
+        yield Staged("stage-face", near[0])
+        yield Staged("stage-upscaled", to_frames(upscale(near[0], networks)))
+        large = enlarged()
+        yield Staged("stage-tiled", *large)
+        swept = self.subjects[: self.plan.sweep_subjects]
+        for axis in self.plan.stage_sweeps if unit.prompt == 0 and unit.subject in swept else ():
             for value in STAGE_SWEEPS[axis]:
-                frames, seam = enlarged(axis, value) if axis.startswith("tile") else (faced(axis, value), None)
-                yield Staged(slug_of(f"{axis} {value}"), frames, seam, axis, value)
+                yield Staged(slug_of(f"{axis} {value}"), *set_to(axis, value), axis, value)
 
     def _row_of_stage(self, unit: Unit, made: Staged) -> dict[str, Any]:
         self._keep(made.slug, unit, made.frames)
@@ -215,6 +229,10 @@ class Study:
         return {**row, "axis": made.axis, "value": made.value, "seam": made.seam}
 
     def _measured(self, unit: Unit, slug: str, frames: Frames, seed: int) -> dict[str, Any]:
+        with self._arithmetic(half=False):
+            return self._figures(unit, slug, frames, seed)
+
+    def _figures(self, unit: Unit, slug: str, frames: Frames, seed: int) -> dict[str, Any]:
         told, values = self.oracle.read(frames)
         reading, seen = read_identity(told, values, unit.subject.truth), self.oracle.answered(told)
         figures: dict[str, Any] = {

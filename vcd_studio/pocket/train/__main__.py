@@ -29,7 +29,7 @@ STEPS = {
 """Steps that a two-core machine manages in an afternoon, in the order in which the parts need one another."""
 BATCH = {
     "vae": 16, "decoder": 16, "text": 64, "text_to_image": 32, "polish": 32, "motion": 2, "controlnet": 16,
-    "grounding": 32, "faces": 32, "segmenter": 24, "upscaler": 8, "oracle": 32, "clip": 64, "dino": 32,
+    "grounding": 32, "faces": 32, "segmenter": 24, "upscaler": 8, "oracle": 32, "clip": 64, "dino": 64,
 }  # fmt: skip
 
 

@@ -1,9 +1,12 @@
-"""Pocket's DINO (Caron et al. 2021, arXiv 2104.14294): a ViT that learns without labels by agreeing with its own slower self."""
+"""What stands for DINO in the pocket world: a ViT whose class token tells individuals apart.
+
+DINO's own recipe (Caron et al. 2021: self-distillation over crops of one picture) learns from the whole picture, and here most of a
+picture is its scene: after 400 steps of 32, with the teacher's targets kept from collapsing by Sinkhorn-Knopp, an identity was nearer to
+itself than to another one in 47 % of cases. Two shots of one individual put apart from those of others: in 91 %, after as many of 64.
+"""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +17,17 @@ from transformers import ViTConfig, ViTModel
 
 from vcd_studio.evaluation.encoders import ImageEncoder
 from vcd_studio.pocket.train.clip import SIZE, write_preprocessing
-from vcd_studio.pocket.train.data import pictures, to_tensor
+from vcd_studio.pocket.train.data import to_tensor
 from vcd_studio.pocket.train.loop import Recipe, train
 from vcd_studio.pocket.train.oracle import spoil
 from vcd_studio.pocket.world import KINDS, Identity, Picture, Shot, render, sample_held_out_identity, sample_shot, sample_training_identity
 
 WIDTH = 160
-PROTOTYPES = 512
-GLOBAL, LOCAL = 2, 4
-"""Crops of each picture; the teacher sees the global ones alone."""
-GLOBAL_SIZE, LOCAL_SIZE = 48, 24
-"""In pixels. Smaller than the pictures that it will see: half the cost, and a subject in a crop is then about as large as in a picture."""
-STUDENT_TEMPERATURE, TEACHER_TEMPERATURE = 0.1, 0.04
-MOMENTUM = 0.99
-"""Of the teacher. The paper's 0.996 is for some 10⁵ steps and batches of a thousand; here a few thousand steps must do."""
-CENTRE_MOMENTUM = 0.9
+SIDE = 48
+"""Pixels of a training crop. Smaller than the pictures that the network will see: half the cost, and a subject is then about as large."""
+LEAST_CROP = 0.5
+"""Share of a picture's area."""
+TEMPERATURE = 0.2
 
 
 def architecture() -> ViTModel:
@@ -42,69 +41,37 @@ def architecture() -> ViTModel:
 
 
 class Projected(nn.Module):
-    """A ViT under DINO's head: CLS token → MLP → unit length → cosine with each prototype."""
+    """A ViT under a small head that is thrown away after training: CLS token → MLP → unit length."""
 
     def __init__(self) -> None:
         super().__init__()
         self.vit = architecture()
         self.mlp = nn.Sequential(nn.Linear(WIDTH, 256), nn.GELU(), nn.Linear(256, 64))
-        self.prototypes = nn.Parameter(torch.randn(PROTOTYPES, 64) / 8)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, 3, side, side) in −1..1 → (n, prototypes) in −1..1, fp32."""
+        """(n, 3, side, side) in −1..1 → (n, 64), fp32."""
         seen = self.mlp(self.vit(pixel_values=x, interpolate_pos_encoding=True).last_hidden_state[:, 0])
-        with torch.autocast(x.device.type, enabled=False):  # the temperatures blow bf16's rounding up to a tenth
-            cosines: torch.Tensor = F.normalize(seen.float(), dim=-1) @ F.normalize(self.prototypes, dim=-1).T
-            return cosines
+        return F.normalize(seen.float(), dim=-1)
 
 
-class SelfDistillation(nn.Module):
-    """Student, teacher and the centre of the teacher's answers.
-
-    The training loop saves a module's trainable parameters and nothing else. A resumed run must find teacher and centre as they were, so
-    both are parameters that no gradient ever reaches: they are moved by hand, and the optimiser passes over what has no gradient.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.student = Projected()
-        self.teacher = copy.deepcopy(self.student)
-        self.centre = nn.Parameter(torch.zeros(PROTOTYPES))
-
-    def forward(self, crops: list[torch.Tensor]) -> torch.Tensor:
-        """Cross-entropy of the student's answer to every crop with the teacher's to each other global one (the first ``GLOBAL``)."""
-        n = len(crops[0])
-        with torch.no_grad():
-            self._follow()
-            taught = self.teacher(torch.cat(crops[:GLOBAL]))
-            targets = ((taught - self.centre) / TEACHER_TEMPERATURE).softmax(-1).split(n)
-            self.centre.lerp_(taught.mean(0), 1 - CENTRE_MOMENTUM)
-        answers = [*self.student(torch.cat(crops[:GLOBAL])).split(n), *self.student(torch.cat(crops[GLOBAL:])).split(n)]
-        told = [(answer / STUDENT_TEMPERATURE).log_softmax(-1) for answer in answers]
-        losses = [-(target * other).sum(-1).mean() for i, target in enumerate(targets) for j, other in enumerate(told) if i != j]
-        return torch.stack(losses).mean()
-
-    def _follow(self) -> None:
-        """The teacher takes a step towards the student as the last optimiser step left it."""
-        for mine, students in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
-            mine.lerp_(students, 1 - MOMENTUM)
+def contrast(first: torch.Tensor, again: torch.Tensor) -> torch.Tensor:
+    """InfoNCE (van den Oord et al. 2018, arXiv 1807.03748): each of ``first`` (n, width) must find its own in ``again``; and back."""
+    with torch.autocast(first.device.type, enabled=False):  # the temperature blows bf16's rounding up
+        both = torch.cat([first, again])
+        likeness = (both @ both.T / TEMPERATURE).masked_fill(torch.eye(len(both), dtype=torch.bool, device=both.device), -torch.inf)
+        own = torch.arange(len(both), device=both.device).roll(len(first))
+        loss: torch.Tensor = F.cross_entropy(likeness, own)
+        return loss
 
 
-def crops_of(x: torch.Tensor, rng: np.random.Generator) -> Iterator[torch.Tensor]:
-    """``GLOBAL`` crops with 40 to 100 % of each picture (n, 3, h, w), then ``LOCAL`` ones with 10 to 40 %."""
-    for index in range(GLOBAL + LOCAL):
-        size, least, most = (GLOBAL_SIZE, 0.4, 1.0) if index < GLOBAL else (LOCAL_SIZE, 0.1, 0.4)
-        yield coloured(cropped(x, rng, size, least, most), rng)
-
-
-def cropped(x: torch.Tensor, rng: np.random.Generator, size: int, least: float, most: float) -> torch.Tensor:
-    """A random square of ``least`` to ``most`` of each picture's area, mirrored half the time: (n, 3, size, size)."""
-    side = np.sqrt(rng.uniform(least, most, len(x)))
+def cropped(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """A random square of each picture, mirrored half the time: (n, 3, ``SIDE``, ``SIDE``)."""
+    side = np.sqrt(rng.uniform(LEAST_CROP, 1.0, len(x)))
     left, top = rng.uniform(-1, 1, (2, len(x))) * (1 - side)
     mirror = np.where(rng.random(len(x)) < 0.5, -1.0, 1.0)
     theta = np.zeros((len(x), 2, 3), np.float32)
     theta[:, 0, 0], theta[:, 0, 2], theta[:, 1, 1], theta[:, 1, 2] = side * mirror, left, side, top
-    grid = F.affine_grid(torch.from_numpy(theta).to(x.device), [len(x), 3, size, size], align_corners=False)
+    grid = F.affine_grid(torch.from_numpy(theta).to(x.device), [len(x), 3, SIDE, SIDE], align_corners=False)
     crops: torch.Tensor = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
     return crops
 
@@ -117,18 +84,19 @@ def coloured(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 
 
 def train_dino(folder: Path, steps: int, batch: int, device: torch.device, half: bool = False) -> ViTModel:
-    """Self-distillation on renders. Ends in ``folder/dino``, preprocessing included: the student's average."""
-    model = SelfDistillation().to(device)
+    """Two shots of one individual are to be alike, those of two are not. Ends in ``folder/dino``, preprocessing included."""
+    model = Projected().to(device)
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
-        x = spoil(to_tensor([p.image for p in pictures(rng, batch, SIZE)]), rng).to(device)
-        loss: torch.Tensor = model(list(crops_of(x, rng)))
-        return loss
+        ones = [sample_training_identity(rng) for _ in range(batch)]
+        shots = (to_tensor([seen(rng, one)[2].image for one in ones]) for _ in range(2))
+        views = [coloured(cropped(spoil(x, rng).to(device), rng), rng) for x in shots]
+        return contrast(*model(torch.cat(views)).split(batch))
 
-    train("dino", model, loss_at, Recipe(steps, 5e-4, warm_up=100, ema_decay=0.998, weight_decay=0.04), folder, half=half)
-    model.student.vit.save_pretrained(folder / "dino")
+    train("dino", model, loss_at, Recipe(steps, 1e-3, warm_up=100, ema_decay=0.99, weight_decay=0.04), folder, half=half)
+    model.vit.save_pretrained(folder / "dino")
     write_preprocessing(folder / "dino", "ViT")
-    return model.student.vit
+    return model.vit
 
 
 def seen(rng: np.random.Generator, identity: Identity) -> tuple[Shot, float, Picture]:
