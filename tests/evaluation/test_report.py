@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from vcd_studio.evaluation.plan import STAGE_SWEEPS, SWEEPS, TABLE, Plan, slug_of
-from vcd_studio.evaluation.report import write_report
+from vcd_studio.evaluation.report import _usual, write_report
 from vcd_studio.evaluation.study import Study
 from vcd_studio.evaluation.subjects import Subject, pocket_subjects
 
@@ -81,6 +81,25 @@ def test_a_sweep_compares_what_all_of_its_arms_made(tmp_path: Path) -> None:
     assert line(section, "| 0.15 ").startswith("| 0.15 | 0.500 [0.500, 0.500] |")
 
 
+def test_every_default_is_set_against_what_else_was_tried(tmp_path: Path) -> None:
+    rest = {"colour_error": 0.1, "clip_t": 0.1, "scene": 1.0}
+    measured = [row for n in (1, 2, 4, 16) for row in rows(f"tokens-{n}", "tokens", n, identity=n / 16, **rest)]
+    stage = {"identity": 0.5, "surety": 0.4, "clip_i": 0.2, "dino_temporal": 0.9}
+    for v in STAGE_SWEEPS["face margin"]:
+        measured += rows(slug_of(f"face margin {v}"), "face margin", v, head=float(v == 2.0), **stage)
+    section = told(Measured(measured), tmp_path).partition("## What decides the defaults")[2].partition("\n## ")[0]
+    assert line(section, "| tokens | 4 | 1 ").endswith("| identity (oracle) | +0.188 [+0.188, +0.188] | higher |")
+    assert line(section, "| tokens | 4 | 16 ").endswith("| lower |")
+    assert line(section, "| face margin | 2.0 | 3.0 ").endswith("| head (oracle) | +1.000 [+1.000, +1.000] | higher |")
+    assert len([row for row in section.splitlines() if row.startswith(("| tokens", "| face"))]) == 5
+
+
+def test_every_setting_that_is_swept_has_one_default_arm() -> None:
+    for axis in (*SWEEPS, *STAGE_SWEEPS):
+        slugs = [arm.slug for arm in SWEEPS.get(axis, ())] or [slug_of(f"{axis} {v}") for v in STAGE_SWEEPS[axis]]
+        assert _usual(axis) in slugs
+
+
 def test_a_report_names_the_command_that_made_it(tmp_path: Path) -> None:
     assert "Made by `vcd-studio evaluate`;" in told(Measured([]), tmp_path)
     plan = Plan(subjects=4, half=True, only=("vcd", "lora"), dino="facebook/dino-vits16")
@@ -95,7 +114,7 @@ def test_settings_of_the_stages_have_their_sections(tmp_path: Path) -> None:
         measured += [row for v in STAGE_SWEEPS[axis] for row in rows(slug_of(f"{axis} {v}"), axis, v, seam=1.02, **stage)]
     text = told(Measured(measured), tmp_path)
     assert "Seam score of Tiled: 1.000 [1.000, 1.000]" in text
-    assert line(text, "| 0.75 ").count("1.020 [1.020, 1.020]") == 1
+    assert line(text, "| 0.25 ").count("1.020 [1.020, 1.020]") == 1
     assert {"face-strength.svg", "tile-overlap.svg"} <= {path.name for path in tmp_path.iterdir()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from inspect import signature
@@ -14,10 +15,10 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
 from vcd_studio.evaluation.encoders import ImageEncoder, ImageTextEncoder, Preprocessing
 from vcd_studio.evaluation.metrics import Encoders
-from vcd_studio.evaluation.plan import PROMPTS, STAGE_SWEEPS, STAGE_USUAL, SWEEPS, TABLE, Arm, Learning, Plan
+from vcd_studio.evaluation.plan import PROMPTS, STAGE_SWEEPS, STAGE_USUAL, SWEEPS, TABLE, VCD, Arm, Learning, Plan
 from vcd_studio.evaluation.reading import likelihood, recognised
 from vcd_studio.evaluation.report import cells, write_report
-from vcd_studio.evaluation.study import Study
+from vcd_studio.evaluation.study import Study, Unit
 from vcd_studio.evaluation.subjects import pocket_subjects
 from vcd_studio.method.face import face
 from vcd_studio.method.protocols import Networks
@@ -157,9 +158,28 @@ def test_what_a_sweep_does_not_do_over_again_is_what_the_stages_do_unasked() -> 
             assert signature({"face": face, "tile": tiled}[stage]).parameters[option].default == usual
 
 
+def test_the_same_pictures_are_drawn_once_whatever_sweeps_they_are_on(
+    networks: Networks, judges: tuple[Oracle, Encoders], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = {axis: tuple(arm for arm in SWEEPS[axis] if arm.learning == VCD) for axis in ("steps", "photos")}
+    monkeypatch.setattr("vcd_studio.evaluation.plan.SWEEPS", arms)
+    monkeypatch.setattr("vcd_studio.evaluation.plan.TABLE", ())
+    study = Study(tmp_path, Plan(subjects=1, sweeps=("steps", "photos"), stages=False, following=0), networks, *judges)
+    row = [{"arm": "steps-200", "name": "steps 200", "axis": "steps", "value": 200, "identity": 0.5}]
+    monkeypatch.setattr(Study, "_learn", lambda *_: pytest.fail("learnt and drawn again"))
+    (first, second) = [unit for unit in study.units() if isinstance(unit, Unit) and unit.prompt == 0]
+    assert (first.arm.slug, second.arm.slug) == ("steps-200", "photos-6")
+    path = tmp_path / "rows" / f"{first.path}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(row))
+    monkeypatch.setattr(Study, "units", lambda self: [first, second])
+    study.run(lambda done, total, text: None)
+    assert list(study.rows())[1] == {"arm": "photos-6", "name": "photos 6", "axis": "photos", "value": 6, "identity": 0.5}
+
+
 def test_sweeps_are_about_fewer_identities_than_the_tables() -> None:
     plan = Plan(subjects=8, sweep_subjects=4)
     counts = {arm.slug: plan.subjects_of(arm) for arm in plan.arms}
-    assert counts["vcd"] == counts["lora"] == counts["stages"] == 8
-    assert counts["tokens-1"] == counts["gamma-0-3"] == 4
+    assert counts["vcd"] == counts["lora"] == 8
+    assert counts["tokens-1"] == counts["gamma-0-5"] == counts["dreambooth"] == counts["stages"] == 4
     assert Plan(subjects=2).subjects_of(SWEEPS["tokens"][0]) == 2

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from vcd_studio.evaluation.plan import PAPER, PROMPTS, STAGE_SWEEPS, SWEEPS, TABLE, Plan, slug_of
+from vcd_studio.evaluation.plan import PAPER, PROMPTS, STAGE_SWEEPS, STAGE_USUAL, SWEEPS, TABLE, VCD, VCD_ARM, Plan, slug_of
 from vcd_studio.evaluation.statistics import Cells, Interval, difference, interval
 from vcd_studio.evaluation.study import Study
 from vcd_studio.media.sheet import contact_sheet
@@ -44,9 +45,10 @@ def write_report(study: Study, out: Path) -> Path:
     if (key := _blind(study, out)) is not None:
         lines += ["## Would a stranger match them", "", "![photos 1 to 8, clips A to H](blind.png)", ""]
         lines += ["Above, a photo of each identity; below, a frame of a VCD clip of each, in an order drawn by lot. The key: " + key, ""]
-    if (sheet := _sheet(study, out)) is not None:
-        lines += ["## Side by side", "", f"![photos and clips]({sheet})", ""]
-        lines += ["Two photos, then a frame by each arm of the table, in its order.", ""]
+    if sheet := _sheet(study, out):
+        lines += ["## Side by side", "", *sheet, ""]
+    if defaults := _defaults(rows):
+        lines += ["## What decides the defaults", "", *defaults, ""]
     lines += _swept(rows, SWEEPS, out)
     if any(row["arm"] == "stage-t2v" for row in rows):
         lines += ["## Face and Tiled, on distant subjects", "", *_stages(rows), ""]
@@ -109,14 +111,15 @@ def _following(followed: Sequence[Mapping[str, bool]]) -> list[str]:
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
-    lines = ["| arm | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---|" * len(COLUMNS)]
+    lines = ["| arm | identities | " + " | ".join(COLUMNS.values()) + " |", "|---|---|" + "---|" * len(COLUMNS)]
     for arm in TABLE:
         figures = {figure: cells(rows, arm.slug, figure) for figure in COLUMNS}
         if any(figures.values()):
-            lines.append(f"| {arm.name} | " + " | ".join(str(interval(c)) if c else "–" for c in figures.values()) + " |")
+            whom = {subject for found in figures.values() for subject, _ in found}
+            lines.append(f"| {arm.name} | {len(whom)} | " + " | ".join(str(interval(c)) if c else "–" for c in figures.values()) + " |")
         if arm.name in PAPER:
             paper = dict(zip(PAPER_COLUMNS, PAPER[arm.name], strict=True))
-            lines.append("| *its paper's* | " + " | ".join(f"*{paper[f]:.3f}*" if f in paper else "" for f in COLUMNS) + " |")
+            lines.append("| *its paper's* | | " + " | ".join(f"*{paper[f]:.3f}*" if f in paper else "" for f in COLUMNS) + " |")
     return lines
 
 
@@ -146,6 +149,34 @@ def _claims(rows: Sequence[Row]) -> list[str]:
         if any(cell in b for cell in a):
             known = difference(a, b)
             lines.append(f"| {claim} | {(COLUMNS | OTHERS).get(figure, figure)} | {_signed(known)} | {_verdict(known)} |")
+    return lines if len(lines) > 2 else []
+
+
+DECIDES = {"gamma": "dino_temporal", "face": "head", "tile": "surety", "mask, shared background": "scene"}
+"""The figure that decides a setting, by its axis or the stage it belongs to; elsewhere identity by the oracle."""
+
+
+def _usual(axis: str) -> str:
+    """The slug of the arm on ``axis`` that has every default."""
+    if axis in STAGE_USUAL:
+        return slug_of(f"{axis} {STAGE_USUAL[axis]}")
+    learnt_as_usual = (arm for arm in SWEEPS[axis] if replace(arm.learning, shared_background=False) == VCD)
+    return next(arm.slug for arm in learnt_as_usual if arm.gamma == VCD_ARM.gamma)
+
+
+def _defaults(rows: Sequence[Row]) -> list[str]:
+    """For every setting that was swept: its default against each other value, on the same clips."""
+    lines = ["| setting | default | other | figure | default − other | the default is |", "|---|---|---|---|---|---|"]
+    for axis in (*SWEEPS, *STAGE_SWEEPS):
+        figure = DECIDES.get(axis) or DECIDES.get(axis.partition(" ")[0], "identity")
+        values = dict(_arms_of(rows, axis))
+        ours = cells(rows, usual := _usual(axis), figure)
+        for slug, value in values.items():
+            theirs = cells(rows, slug, figure)
+            if slug != usual and any(cell in theirs for cell in ours):
+                known = difference(ours, theirs)
+                told = (COLUMNS | OTHERS)[figure]
+                lines.append(f"| {axis} | {values[usual]} | {value} | {told} | {_signed(known)} | {_verdict(known)} |")
     return lines if len(lines) > 2 else []
 
 
@@ -239,16 +270,19 @@ def _blind(study: Study, out: Path) -> str | None:
     return ", ".join(f"{chr(ord('A') + place)} is {index + 1}" for place, index in enumerate(order)) + "."
 
 
-def _sheet(study: Study, out: Path) -> str | None:
-    """A row an identity: two photos, then a middle frame of the first prompt by each arm that all identities have."""
-    made = [[study.clip(arm.slug, subject.name, 0, 0) for subject in study.subjects] for arm in TABLE]
-    shown = [clips for clips in made if all(clip is not None for clip in clips)]
+def _sheet(study: Study, out: Path) -> list[str]:
+    """A row an identity: two photos, then a middle frame of the first prompt by each arm; grey where an arm has no clip of it."""
+    made = {arm.name: [study.clip(arm.slug, subject.name, 0, 0) for subject in study.subjects] for arm in TABLE}
+    shown = {name: clips for name, clips in made.items() if any(clip is not None for clip in clips)}
     if not shown:
-        return None
+        return []
     pictures: list[Any] = []
     for index, subject in enumerate(study.subjects):
         pictures += [np.asarray(photo.image.resize((64, 64), Image.Resampling.BOX)) for photo in subject.photos[:2]]
-        pictures += [clip[len(clip) // 2] for clips in shown if (clip := clips[index]) is not None]
+        for clips in shown.values():
+            clip = clips[index]
+            pictures.append(np.full((64, 64, 3), 128, np.uint8) if clip is None else clip[len(clip) // 2])
     columns = 2 + len(shown)
     contact_sheet(pictures, columns, columns * 98).save(out / "identities.png", optimize=True)
-    return "identities.png"
+    legend = f"From left to right: two photos, then a frame by {', '.join(shown)}. Asked for: {PROMPTS[0].text.format('…')}."
+    return ["![photos and clips](identities.png)", "", legend]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -172,6 +172,8 @@ class Study:
             return judge(clip, unit.asked, self.oracle)
 
     def _clips(self, unit: Unit, on_step: OnStep) -> list[dict[str, Any]]:
+        if (known := self._twin(unit)) is not None:
+            return known
         learnt = self._learn(unit.subject, unit.arm.learning, on_step)
         sampling = Sampling(steps=self.plan.steps, guidance=self.plan.guidance, gamma=unit.arm.gamma, seed=unit.seed)
         tokens = [learnt.tokens] if learnt.tokens else []
@@ -190,6 +192,16 @@ class Study:
             return [self._row_of_stage(unit, made) for made in self._staged(unit, clip, words, sampling, between)]
         self._keep(unit.arm.slug, unit, clip)
         return [self._measured(unit, unit.arm.slug, clip, unit.seed)]
+
+    def _twin(self, unit: Unit) -> list[dict[str, Any]] | None:
+        """The rows of the same pictures under another arm's name: every sweep has the defaults on it."""
+        about = {"arm": unit.arm.slug, "name": unit.arm.name, "axis": unit.arm.axis, "value": unit.arm.value}
+        for arm in self.plan.arms:
+            if unit.arm.pictures and replace(arm, name=unit.arm.name, axis=unit.arm.axis, value=unit.arm.value) == unit.arm:
+                row = self._row(replace(unit, arm=arm))
+                if row.is_file():
+                    return [{**made, **about} for made in json.loads(row.read_bytes())]
+        return None
 
     def _staged(self, unit: Unit, clip: Frames, words: Conditioning, sampling: Sampling, between: Any) -> Iterator[Staged]:
         """What each stage leaves, what upscaling alone would, and what other settings would have left."""
