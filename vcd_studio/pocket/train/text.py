@@ -60,7 +60,7 @@ def train_text(folder: Path, tokenizer: CLIPTokenizer, steps: int, batch: int, d
     return model.text_encoder
 
 
-WORD_SIZE = 0.25
+WORD_SIZE = 1 / 12
 """How much smaller the finished pack's words are than its training's."""
 
 
