@@ -81,7 +81,7 @@ def test_a_sweep_compares_what_all_of_its_arms_made(tmp_path: Path) -> None:
     assert line(section, "| 0.15 ").startswith("| 0.15 | 0.500 [0.500, 0.500] |")
 
 
-def test_every_default_is_set_against_what_else_was_tried(tmp_path: Path) -> None:
+def test_what_the_study_has_is_set_against_what_else_was_tried(tmp_path: Path) -> None:
     rest = {"colour_error": 0.1, "clip_t": 0.1, "scene": 1.0}
     measured = [row for n in (1, 2, 4, 16) for row in rows(f"tokens-{n}", "tokens", n, identity=n / 16, **rest)]
     stage = {"identity": 0.5, "surety": 0.4, "clip_i": 0.2, "dino_temporal": 0.9}
@@ -94,7 +94,7 @@ def test_every_default_is_set_against_what_else_was_tried(tmp_path: Path) -> Non
     assert len([row for row in section.splitlines() if row.startswith(("| tokens", "| face"))]) == 5
 
 
-def test_every_setting_that_is_swept_has_one_default_arm() -> None:
+def test_every_setting_that_is_swept_has_the_tables_vcd_on_it() -> None:
     for axis in (*SWEEPS, *STAGE_SWEEPS):
         slugs = [arm.slug for arm in SWEEPS.get(axis, ())] or [slug_of(f"{axis} {v}") for v in STAGE_SWEEPS[axis]]
         assert _usual(axis) in slugs

@@ -54,8 +54,10 @@ class Learning:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
 
 
+RELEASED: dict[str, Any] = {"augmented": True, "init_noise": 0.01}
+"""As VCD was released: what the study starts from, whatever our own defaults have become by it."""
 NOTHING = Learning("none")
-VCD = Learning()
+VCD = Learning(options=RELEASED)
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,14 @@ class Arm:
         return slug_of(self.name)
 
 
-ONE_TOKEN = Learning("tokens", {"tokens": 1, "unmasked_share": 1.0})
-EQUAL = {"steps": 200, "batch": 4}
+ONE_TOKEN = Learning("tokens", {**RELEASED, "tokens": 1, "unmasked_share": 1.0})
+EQUAL = {"steps": 200, "batch": 4, "augmented": True}
 """What VCD has. Learning rates are the best of two or three tried on one identity outside the study (the next one up burns pictures to
 noise or loses the scene): the rivals' own are for networks a hundred times larger."""
 LORA = Learning("lora", {**EQUAL, "learning_rate": 3e-4})
 DREAMBOOTH = Learning("dreambooth", {**EQUAL, "learning_rate": 2e-5, "prior_pictures": 16})
 CUSTOM_DIFFUSION = Learning("custom-diffusion", {**EQUAL, "learning_rate": 1e-4, "prior_pictures": 16})
-UNMASKED = Learning("tokens", {"unmasked_share": 1.0})
+UNMASKED = Learning("tokens", {**RELEASED, "unmasked_share": 1.0})
 
 VCD_ARM = Arm("VCD", axis="gamma", value=0.15)
 NO_PRIOR = Arm("VCD without noise prior", gamma=0.0, axis="gamma", value=0.0)
@@ -120,15 +122,16 @@ def sweep(axis: str, values: Sequence[float | str], arm: Any) -> tuple[Arm, ...]
 def learnt(axis: str, option: str, values: Sequence[float | str], usual: float | str) -> tuple[Arm, ...]:
     """Pictures by ID tokens trained with one option at each of ``values``; at its ``usual`` one the training is VCD's own."""
 
-    def arm(value: float | str) -> Arm:
-        return Arm("", VCD if value == usual else Learning(options={option: value}), pictures=True)
-
-    return sweep(axis, values, arm)
+    return either(axis, option, {value: value for value in values}, usual)
 
 
-def either(axis: str, option: str, names: Mapping[str, Any], usual: str) -> tuple[Arm, ...]:
+def either(axis: str, option: str, names: Mapping[Any, Any], usual: float | str) -> tuple[Arm, ...]:
     """The same for an option whose values want names."""
-    return sweep(axis, tuple(names), lambda name: Arm("", VCD if name == usual else Learning(options={option: names[name]}), pictures=True))
+
+    def arm(name: float | str) -> Arm:
+        return Arm("", VCD if name == usual else replace(VCD, options={**RELEASED, option: names[name]}), pictures=True)
+
+    return sweep(axis, tuple(names), arm)
 
 
 def _gammas(*values: float) -> tuple[Arm, ...]:
@@ -140,7 +143,7 @@ SWEEPS: dict[str, tuple[Arm, ...]] = {
     "tokens": learnt("tokens", "tokens", (1, 4, 16), 4),
     "steps": learnt("steps", "steps", (50, 100, 200), 200),
     "learning rate": learnt("learning rate", "learning_rate", (0.001, 0.003), 0.001),
-    "photos": sweep("photos", (1, 6, 8), lambda count: Arm("", Learning(photos=int(count)), pictures=True)),
+    "photos": sweep("photos", (1, 6, 8), lambda count: Arm("", replace(VCD, photos=int(count)), pictures=True)),
     "norm": either("norm", "keep_norm", {"free": False, "kept": True}, "free"),
     "token init": either("token init", "init_noise", {"noun": 0.01, "noun, noise": 1.0}, "noun"),
     "augmentation": either("augmentation", "augmented", {"on": True, "off": False}, "on"),
@@ -148,7 +151,7 @@ SWEEPS: dict[str, tuple[Arm, ...]] = {
     "mask, shared background": sweep(
         "mask, shared background",
         ("masked", "unmasked"),
-        lambda mask: Arm("", Learning(options={} if mask == "masked" else UNMASKED.options, shared_background=True), pictures=True),
+        lambda mask: Arm("", replace(VCD if mask == "masked" else UNMASKED, shared_background=True), pictures=True),
     ),
 }
 STAGES = Arm("stages", stages=True)

@@ -79,6 +79,7 @@ def _about(study: Study) -> list[str]:
         f"CLIP is {plan.clip}, DINO {plan.dino}."
         if plan.clip and plan.dino
         else "CLIP and DINO are pocket's own small networks, so their numbers stand beside the paper's for their order alone.",
+        "VCD is as it was released: augmented views, tokens that begin at the noun. What we changed by this study stands in our README.",
         "*identity* is the share of what makes an individual (colours, pattern, hair, clothes …) that the oracle reads off the clip; "
         "*recognised* the share of clips that look to it more like their own identity than like any other of the study.",
     ]
@@ -157,7 +158,7 @@ DECIDES = {"gamma": "dino_temporal", "face": "head", "tile": "surety", "mask, sh
 
 
 def _usual(axis: str) -> str:
-    """The slug of the arm on ``axis`` that has every default."""
+    """The slug of the arm on ``axis`` that is VCD as the table has it."""
     if axis in STAGE_USUAL:
         return slug_of(f"{axis} {STAGE_USUAL[axis]}")
     learnt_as_usual = (arm for arm in SWEEPS[axis] if replace(arm.learning, shared_background=False) == VCD)
@@ -165,8 +166,8 @@ def _usual(axis: str) -> str:
 
 
 def _defaults(rows: Sequence[Row]) -> list[str]:
-    """For every setting that was swept: its default against each other value, on the same clips."""
-    lines = ["| setting | default | other | figure | default − other | the default is |", "|---|---|---|---|---|---|"]
+    """For every setting that was swept: what the study has otherwise against each other value, on the same clips."""
+    lines = ["| setting | in the study | other | figure | the study's − other | the study's is |", "|---|---|---|---|---|---|"]
     for axis in (*SWEEPS, *STAGE_SWEEPS):
         figure = DECIDES.get(axis) or DECIDES.get(axis.partition(" ")[0], "identity")
         values = dict(_arms_of(rows, axis))

@@ -38,7 +38,7 @@ class LearningOptions:
     unmasked_share: float = 0.0
     weight_decay: float = 1e-2
     bank: int = 64
-    augmented: bool = True
+    augmented: bool = False
     seed: int = 0
 
 

@@ -120,10 +120,10 @@ class TrainingSettings(_Settings):
     batch: Annotated[Whole, Field(ge=1, le=256)] = 4
     unmasked_share: Share = 0.0
     keep_norm: Annotated[bool, Field(strict=True)] = False
-    init_noise: Share = 0.01
+    init_noise: Share = 1.0
     weight_decay: Share = 1e-2
     bank: Annotated[Whole, Field(ge=1, le=10_000)] = 64
-    augmented: Annotated[bool, Field(strict=True)] = True
+    augmented: Annotated[bool, Field(strict=True)] = False
     rank: Annotated[Whole, Field(ge=1, le=1024)] = 4
     prior_weight: Annotated[Real, Field(ge=0, le=100)] = 0.0
     prior_pictures: Annotated[Whole, Field(ge=1, le=10_000)] = 200
