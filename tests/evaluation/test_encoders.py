@@ -28,7 +28,6 @@ from vcd_studio.evaluation.encoders import ImageEncoder, ImageTextEncoder, Pictu
 from vcd_studio.method.protocols import MethodError
 from vcd_studio.pocket.train import clip, dino
 from vcd_studio.pocket.train.data import pictures, to_tensor
-from vcd_studio.pocket.train.loop import Recipe, train
 from vcd_studio.pocket.train.tokenizer import build_tokenizer
 
 SHAPES = [(64, 64), (50, 71), (90, 53), (224, 300), (20, 31), (41, 40)]
@@ -248,51 +247,6 @@ def test_pockets_clip_is_trained_into_a_folder_that_the_encoders_read(tmp_path: 
     found = clip.figures(tmp_path / "clip", groups=1)
     assert len(found) == 2
     assert all(0 <= value <= 1 for value in found.values())
-
-
-def distil(folder: Path, until: int | None = None) -> dino.SelfDistillation:
-    """Five steps of DINO, saved after every second; ``until`` stops as a kill would, after that many."""
-    torch.manual_seed(0)
-    model = dino.SelfDistillation()
-    steps = 0
-
-    def loss_at(rng: np.random.Generator) -> torch.Tensor:
-        nonlocal steps
-        steps += 1
-        if until is not None and steps > until:
-            raise KeyboardInterrupt
-        loss: torch.Tensor = model(list(dino.crops_of(to_tensor([p.image for p in pictures(rng, 2)]), rng)))
-        return loss
-
-    try:
-        train("dino", model, loss_at, Recipe(5, 1e-3, warm_up=1, save_every=2), folder, say=lambda _: None)
-    except KeyboardInterrupt:
-        return model
-    return model
-
-
-def test_dino_resumes_with_its_teacher_and_its_centre(tmp_path: Path) -> None:
-    whole = distil(tmp_path / "whole")
-    distil(tmp_path / "cut", until=3)
-    resumed = distil(tmp_path / "cut")
-    for (name, ours), theirs in zip(resumed.named_parameters(), whole.parameters(), strict=True):
-        assert torch.equal(ours, theirs), name
-    assert whole.centre.abs().max() > 0
-
-
-def test_dinos_teacher_follows_slowly_and_gets_no_gradient() -> None:
-    torch.manual_seed(0)
-    model = dino.SelfDistillation()
-    crops = list(dino.crops_of(to_tensor([p.image for p in pictures(np.random.default_rng(0), 2)]), np.random.default_rng(1)))
-    assert [tuple(c.shape) for c in crops] == [(2, 3, 48, 48)] * 2 + [(2, 3, 24, 24)] * 4
-    assert all(c.abs().max() <= 1 for c in crops)
-    start = model.teacher.prototypes.detach().clone()
-    with torch.no_grad():
-        model.student.prototypes.add_(1.0)
-    model(crops).backward()
-    torch.testing.assert_close(model.teacher.prototypes.detach(), start + 1 - dino.MOMENTUM)
-    assert model.student.prototypes.grad is not None
-    assert all(p.grad is None for p in (*model.teacher.parameters(), model.centre))
 
 
 def test_pockets_dino_is_trained_into_a_folder_that_the_encoders_read(tmp_path: Path) -> None:
