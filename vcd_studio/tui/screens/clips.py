@@ -167,6 +167,7 @@ Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages
         self._fill()
         if self.has_class("-one"):
             self._show_frame()
+        self.refresh_bindings()  # what can be filtered or played depends on there being clips
 
     def _fill(self) -> None:
         """Those clips that the filter lets through."""
