@@ -185,6 +185,8 @@ def test_the_noun_takes_the_tokens_place_once(written: str, plain: str) -> None:
 
 
 @example(["<mia>", "<rex>", "cat"], 1)
+@example(["<mia>", "<rex>", "dog", "cat"], 1)
+@example(["<rex>", "<mia>", "dog", "cat"], 1)
 @given(st.lists(st.sampled_from(["a", "<rex>", "dog", "cat", "big", "running", "on", "the", "<mia>"]), max_size=8), st.integers(1, 4))
 def test_an_expanded_prompt_says_the_same(words: list[str], count: int) -> None:
     prompt, nouns = " ".join(words), {"<rex>": "dog", "<mia>": "cat"}

@@ -222,7 +222,9 @@ def plain_prompt(prompt: str, nouns: Mapping[str, str]) -> str:
     """
     for token, noun in nouns.items():
         one = re.escape(token) + r"(?:_\d+)?"
-        following = re.compile(rf"\s+(?:{ADJECTIVE}\s+){{0,2}}{re.escape(noun)}\b", re.IGNORECASE)
+        others = "|".join(re.escape(other) for other in nouns.values() if other != noun)
+        adjective = rf"(?!(?:{others})\b){ADJECTIVE}" if others else ADJECTIVE  # what somebody else is, is none
+        following = re.compile(rf"\s+(?:{adjective}\s+){{0,2}}{re.escape(noun)}\b", re.IGNORECASE)
         preceding = re.compile(rf"\b{re.escape(noun)}\s*$", re.IGNORECASE)
         pieces = re.split(rf"{one}(?:\s+{one})*", prompt)
         prompt = pieces[0]

@@ -157,12 +157,12 @@ DECIDES = {"gamma": "dino_temporal", "face": "head", "tile": "surety", "mask, sh
 """The figure that decides a setting, by its axis or the stage it belongs to; elsewhere identity by the oracle."""
 
 
-def _usual(axis: str) -> str:
-    """The slug of the arm on ``axis`` that is VCD as the table has it."""
+def _usual(axis: str) -> str | None:
+    """The slug of the arm on ``axis`` that is VCD as the table has it; None where VCD itself is not on it."""
     if axis in STAGE_USUAL:
         return slug_of(f"{axis} {STAGE_USUAL[axis]}")
     learnt_as_usual = (arm for arm in SWEEPS[axis] if replace(arm.learning, shared_background=False) == VCD)
-    return next(arm.slug for arm in learnt_as_usual if arm.gamma == VCD_ARM.gamma)
+    return next((arm.slug for arm in learnt_as_usual if arm.gamma == VCD_ARM.gamma), None)
 
 
 def _defaults(rows: Sequence[Row]) -> list[str]:
@@ -171,7 +171,10 @@ def _defaults(rows: Sequence[Row]) -> list[str]:
     for axis in (*SWEEPS, *STAGE_SWEEPS):
         figure = DECIDES.get(axis) or DECIDES.get(axis.partition(" ")[0], "identity")
         values = dict(_arms_of(rows, axis))
-        ours = cells(rows, usual := _usual(axis), figure)
+        usual = _usual(axis)
+        if usual is None:
+            continue
+        ours = cells(rows, usual, figure)
         for slug, value in values.items():
             theirs = cells(rows, slug, figure)
             if slug != usual and any(cell in theirs for cell in ours):
