@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from vcd_studio.method.attention import plainly_attending
 from vcd_studio.method.augmentation import CAPTIONS, Kind, TrainingPhoto, augment, view
 from vcd_studio.method.conditioning import Conditioning, token_ids
 from vcd_studio.method.id_tokens import IdTokens, expand, install
@@ -171,7 +172,9 @@ class PhotoTraining(ABC):
         """The masked loss of one batch at fresh noise and timesteps."""
         noise = torch.randn(latents.shape, generator=self.generator).to(latents)
         t = torch.randint(0, self.noise.config["num_train_timesteps"], (len(latents),), generator=self.generator).to(latents.device)
-        predicted = self.unet(self.noise.add_noise(latents, noise, t), t, encoder_hidden_states=self._encode(captions)).sample
+        embeds = self._encode(captions)
+        with plainly_attending(self.unet):
+            predicted = self.unet(self.noise.add_noise(latents, noise, t), t, encoder_hidden_states=embeds).sample
         return masked_loss(predicted, self._target(latents, noise, t), mask)
 
     def _draw(self) -> tuple[Tensor, Tensor, list[str]]:
