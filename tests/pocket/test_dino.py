@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcd_studio.pocket.train.dino import SIDE, Projected, coloured, contrast, cropped
+from vcd_studio.pocket.train.dino import SIDE, Projected, architecture, coloured, contrast, cropped
 
 
 @given(st.integers(0, 1000))
@@ -23,7 +23,7 @@ def test_each_must_find_its_own_among_all(seed: int) -> None:
 
 def test_a_batch_gives_the_network_a_gradient() -> None:
     torch.manual_seed(0)
-    model, rng = Projected(), np.random.default_rng(0)
+    model, rng = Projected(architecture()), np.random.default_rng(0)
     views = [coloured(cropped(torch.rand(4, 3, 64, 64) * 2 - 1, rng), rng) for _ in range(2)]
     assert views[0].shape == (4, 3, SIDE, SIDE)
     assert float(views[0].abs().max()) <= 1

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vcd_studio.pocket.world import Colour, Identity, Picture, Shot
 
 HEAD_OF_PERSON = (0.0, 0.77, 0.21)  # x, y, radius
+LEAN = 0.2  # of a person who runs: forward per upward
 DARK = (0.07, 0.06, 0.07)
 WHITE = (0.98, 0.98, 0.98)
 PERSON_HEIGHT = {"medium": 0.66, "far": 0.36, "close up": 1.55}  # of the picture
@@ -31,6 +32,10 @@ def _paint(colour: Colour, stroke: float = 0.0) -> skia.Paint:
 
 def _shade(colour: Colour, factor: float) -> Colour:
     return (colour[0] * factor, colour[1] * factor, colour[2] * factor)
+
+
+def _pale(colour: Colour) -> Colour:
+    return (0.45 + 0.55 * colour[0], 0.45 + 0.55 * colour[1], 0.45 + 0.55 * colour[2])
 
 
 class Pen:
@@ -73,9 +78,20 @@ def polygon(points: list[tuple[float, float]]) -> skia.Path:
 # -- people -----------------------------------------------------------------------------------------------------------
 
 
-def _draw_person(pen: Pen, who: Identity, action: str, cycle: float) -> None:
+def _draw_person(pen: Pen, who: Identity, action: str, cycle: float) -> tuple[float, float, float]:
+    """Draw and return the head's place (x, y, radius) in unit coordinates."""
+    lean = LEAN if action == "running" else 0.0
+    pen.canvas.save()
+    pen.canvas.skew(lean, 0)
+    _draw_upright_person(pen, who, action, cycle)
+    pen.canvas.restore()
+    x, y, radius = HEAD_OF_PERSON
+    return x + lean * y, y, radius
+
+
+def _draw_upright_person(pen: Pen, who: Identity, action: str, cycle: float) -> None:
     swing = math.sin(2 * math.pi * cycle)
-    reach = {"running": 0.17, "walking": 0.09}.get(action, 0.0)
+    reach = {"running": 0.19, "walking": 0.08}.get(action, 0.0)
     width = 0.115 + 0.05 * who.build
     hip, shoulder = 0.30, 0.55
     trousers, skin, shirt = who.lower, who.main, who.bright
@@ -120,7 +136,7 @@ def _draw_head(pen: Pen, who: Identity) -> None:
     if who.hair_style == "bun":
         pen.disc(x - 0.10, y + 0.20, 0.10, hair)
     if who.hair_style == "curly":
-        for angle in range(-20, 230, 32):
+        for angle in range(-52, 244, 32) if who.kind == "woman" else range(-20, 230, 32):
             pen.disc(x + 0.19 * math.cos(math.radians(angle)), y + 0.17 * math.sin(math.radians(angle)), 0.085, hair)
     pen.disc(x, y, r, skin)
     if who.beard:
@@ -130,35 +146,44 @@ def _draw_head(pen: Pen, who: Identity) -> None:
         pen.canvas.restore()
         pen.oval(x + 0.06, y - 0.095, 0.05, 0.018, (0.75, 0.3, 0.3))
     else:
-        pen.oval(x + 0.06, y - 0.10, 0.06, 0.018, (0.72, 0.25, 0.25) if who.kind == "woman" else (0.5, 0.22, 0.2))
+        lips = (0.085, 0.034, (0.88, 0.10, 0.22)) if who.kind == "woman" else (0.06, 0.018, (0.5, 0.22, 0.2))
+        pen.oval(x + 0.06, y - 0.105, *lips)
     if who.hair_style != "bald":
         pen.canvas.save()
         pen.canvas.clipPath(skia.Path.Circle(x, y, r * 1.06), True)
         fringe = [(-0.3, -0.02), (-0.13, 0.02), (-0.06, 0.10), (0.3, 0.10), (0.3, 0.3), (-0.3, 0.3)]
         pen.shape([(x + dx, y + dy) for dx, dy in fringe], hair)
         pen.canvas.restore()
-    for eye in (x + 0.00, x + 0.13):
+    if who.glasses:
+        pen.line([(x - r, y + 0.035), (x + 0.2, y + 0.035)], 0.035, DARK)
+    for eye in (x - 0.01, x + 0.145):
+        pen.disc(eye, y + 0.025, 0.078 if who.glasses else 0.027, DARK)
         if who.glasses:
-            pen.disc(eye, y + 0.025, 0.072, DARK)
-            pen.disc(eye, y + 0.025, 0.048, (0.75, 0.9, 0.97))
-        pen.disc(eye, y + 0.025, 0.027, DARK)
-    hat = who.hat_colour
+            pen.oval(eye, y + 0.03, 0.042, 0.036, (0.35, 0.62, 0.78))
+    _draw_hat(pen, who, (x, y, r))
+
+
+def _draw_hat(pen: Pen, who: Identity, head: tuple[float, float, float]) -> None:
+    """A cap is low with a long peak, a top hat tall with a brim, a beanie has a light band and bobble: to be told apart at 20 pixels."""
+    x, y, r = head
+    hat, light = who.hat_colour, _pale(who.hat_colour)
     if who.hat == "cap":
         pen.canvas.save()
         pen.canvas.clipPath(polygon([(x - 0.4, y + 0.09), (x + 0.4, y + 0.09), (x + 0.4, y + 0.5), (x - 0.4, y + 0.5)]), True)
-        pen.disc(x, y + 0.03, r * 1.06, hat)
+        pen.disc(x, y + 0.02, r * 1.06, hat)
         pen.canvas.restore()
-        pen.box(x + 0.02, y + 0.075, x + 0.34, y + 0.125, hat, 0.02)
+        pen.box(x + 0.0, y + 0.06, x + 0.42, y + 0.135, hat, 0.03)
     elif who.hat == "top hat":
-        pen.box(x - 0.28, y + 0.11, x + 0.28, y + 0.16, hat, 0.02)
-        pen.box(x - 0.17, y + 0.13, x + 0.17, y + 0.37, hat, 0.02)
-        pen.box(x - 0.17, y + 0.16, x + 0.17, y + 0.20, _shade(hat, 0.6))
+        pen.box(x - 0.31, y + 0.10, x + 0.31, y + 0.165, hat, 0.02)
+        pen.box(x - 0.16, y + 0.13, x + 0.16, y + 0.45, hat, 0.02)
+        pen.box(x - 0.16, y + 0.165, x + 0.16, y + 0.225, _shade(hat, 0.5))
     elif who.hat == "beanie":
+        pen.disc(x, y + 0.34, 0.085, light)
         pen.canvas.save()
-        pen.canvas.clipPath(polygon([(x - 0.4, y + 0.07), (x + 0.4, y + 0.07), (x + 0.4, y + 0.5), (x - 0.4, y + 0.5)]), True)
+        pen.canvas.clipPath(polygon([(x - 0.4, y + 0.08), (x + 0.4, y + 0.08), (x + 0.4, y + 0.5), (x - 0.4, y + 0.5)]), True)
         pen.oval(x, y + 0.06, r * 1.07, r * 1.08, hat)
         pen.canvas.restore()
-        pen.disc(x, y + 0.31, 0.06, _shade(hat, 1.25))
+        pen.box(x - r * 1.12, y + 0.065, x + r * 1.12, y + 0.135, light, 0.03)
 
 
 # -- animals ----------------------------------------------------------------------------------------------------------
@@ -172,12 +197,15 @@ def _draw_animal(pen: Pen, who: Identity, action: str, cycle: float) -> tuple[fl
     thickness = 0.15 + 0.05 * who.build
     middle = leg_length + thickness * 0.8
     fur, dark = who.main, _shade(who.main, 0.78)
-    reach = {"running": 0.20, "walking": 0.10}.get(action, 0.0)
+    running = action == "running"
+    reach = {"running": 0.23, "walking": 0.08}.get(action, 0.0)
 
     def tail(root: tuple[float, float]) -> None:
         wag = (0.13 if sitting else 0.06) * swing
         tip = (root[0] - 0.22, root[1] + 0.20 + wag) if who.kind == "dog" else (root[0] - 0.17 + wag, root[1] + 0.34)
         bend = (root[0] - 0.17, root[1] + 0.05 + wag / 2)
+        if running:  # it streams behind
+            tip, bend = (root[0] - 0.34, root[1] + 0.02 + wag), (root[0] - 0.17, root[1] + 0.03 + wag / 2)
         pen.line([root, bend, tip], 0.075 if who.kind == "dog" else 0.055, fur)
 
     def legs(near: bool) -> None:
@@ -206,6 +234,8 @@ def _draw_animal(pen: Pen, who: Identity, action: str, cycle: float) -> tuple[fl
         _draw_body(pen, who, body, (0.0, middle), tilt)
         legs(near=True)
         neck = (0.30, middle + 0.09 + (0.05 if action == "jumping" else 0.0))
+        if running:  # the head low and far forward
+            neck = (0.37, middle + 0.01)
     head = (neck[0] + 0.10, neck[1] + 0.19 + 0.012 * swing, 0.205)
     pen.line([neck, (head[0] - 0.02, head[1] - 0.05)], 0.20, fur)
     if who.collar:
@@ -222,11 +252,11 @@ def _draw_body(pen: Pen, who: Identity, body: skia.Path, centre: tuple[float, fl
     pen.canvas.drawPath(body, _paint(who.main))
     pen.canvas.clipPath(body, True)
     if who.pattern == "spots":
-        for x, y, r in ((-0.27, 0.03, 0.085), (-0.08, -0.07, 0.075), (0.02, 0.10, 0.08), (0.20, -0.03, 0.08), (-0.17, 0.15, 0.06)):
+        for x, y, r in ((-0.29, 0.02, 0.092), (-0.12, -0.09, 0.088), (-0.04, 0.11, 0.092), (0.13, -0.05, 0.092), (0.28, 0.06, 0.08)):
             pen.disc(x, y, r, who.second)
     elif who.pattern == "stripes":
-        for x in (-0.30, -0.15, 0.0, 0.15, 0.30):
-            pen.line([(x - 0.03, -0.3), (x + 0.03, 0.3)], 0.062, who.second)
+        for x in (-0.29, -0.10, 0.09, 0.28):
+            pen.line([(x - 0.03, -0.3), (x + 0.03, 0.3)], 0.085, who.second)
     elif who.pattern == "patch":
         pen.oval(-0.10, 0.08, 0.21, 0.17, who.second)
     pen.canvas.restore()
@@ -378,14 +408,15 @@ def draw(identity: Identity, shot: Shot, time: float, size: int) -> Picture:
             return _draw_animal(pen, identity, shot.action, cycle)
     else:
         def draw_subject(pen: Pen) -> tuple[float, float, float]:
-            _draw_person(pen, identity, shot.action, cycle)
-            return HEAD_OF_PERSON
+            return _draw_person(pen, identity, shot.action, cycle)
 
     stand_x, stand_y = x, ground - bounce * scale
     if shot.framing == "close up":  # the head in the middle of the picture, a little bounce left
         head_x, head_y = (0.42, 0.66) if animal else (0.0, 0.80)
         if shot.action == "sitting":
             head_x, head_y = 0.22, 0.71
+        if shot.action == "running":
+            head_x, head_y = (0.49, 0.58) if animal else (LEAN * HEAD_OF_PERSON[1], 0.80)
         stand_x = x - (head_x - (0.04 if animal else 0.0)) * scale * shot.facing
         stand_y = 0.50 + head_y * scale - 0.25 * bounce * scale
 

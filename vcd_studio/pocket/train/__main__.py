@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, MotionAdapter, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer, ViTModel
 
+from vcd_studio.models.box_segmenter import BoxSegmenter
+from vcd_studio.models.centre_detector import CentreDetector
+from vcd_studio.models.oracle import Oracle
 from vcd_studio.models.packs import POCKET
 from vcd_studio.models.rrdbnet import RRDBNet
 from vcd_studio.pocket.train import architectures
@@ -37,6 +41,10 @@ def train_part(
     part: str, folder: Path, steps: int, batch: int, pictures: int, clips: int, device: torch.device, half: bool, go_on: bool
 ) -> None:
     """Train one part into ``folder/<part>``; parts it is built on are read from there, and with ``go_on`` its own beginning too."""
+
+    def begun(kind: Any, **extra: Any) -> Any:
+        return kind.from_pretrained(folder / part, **extra).float() if go_on else None
+
     if part == "vae":
         train_vae(folder, steps, batch, device)
     elif part == "decoder":
@@ -44,19 +52,19 @@ def train_part(
     elif part == "text":
         train_text(folder, build_tokenizer(folder / "tokenizer"), steps, batch, device)
     elif part == "grounding":
-        train_detector(folder, "grounding", steps, batch, device)
+        train_detector(folder, "grounding", steps, batch, device, begun(CentreDetector))
     elif part == "faces":
-        train_detector(folder, "faces", steps, batch, device)
+        train_detector(folder, "faces", steps, batch, device, begun(CentreDetector))
     elif part == "segmenter":
-        train_segmenter(folder, steps, batch, device)
+        train_segmenter(folder, steps, batch, device, begun(BoxSegmenter))
     elif part == "upscaler":
-        train_upscaler(folder, steps, batch, device, RRDBNet.from_pretrained(folder / part).float() if go_on else None)
+        train_upscaler(folder, steps, batch, device, begun(RRDBNet))
     elif part == "oracle":
-        train_oracle(folder, steps, batch, device)
+        train_oracle(folder, steps, batch, device, begun(Oracle))
     elif part == "clip":
-        train_clip(folder, CLIPTokenizer.from_pretrained(folder / "tokenizer"), steps, batch, device, half)
+        train_clip(folder, CLIPTokenizer.from_pretrained(folder / "tokenizer"), steps, batch, device, half, begun(CLIPModel))
     elif part == "dino":
-        train_dino(folder, steps, batch, device, half)
+        train_dino(folder, steps, batch, device, half, begun(ViTModel, add_pooling_layer=False))
     else:
         train_denoiser(part, folder, steps, batch, pictures, clips, device, half, go_on)
 
@@ -101,7 +109,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=2_400, help="clips in the latent bank")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bf16", action="store_true", help="bf16 autocast for the denoisers, where the processor has it")
-    parser.add_argument("--go-on", action="store_true", help="denoisers and upscaler: begin with the part in FOLDER")
+    parser.add_argument("--go-on", action="store_true", help="begin with the part in FOLDER")
     parser.add_argument("--threads", type=int, help="CPU threads")
     given = parser.parse_args()
     torch.set_flush_denormal(True)  # before any thread starts: softmax tails are denormal, and slow on a CPU

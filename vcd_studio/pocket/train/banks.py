@@ -11,12 +11,13 @@ from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer
 
 from vcd_studio.pocket.train.data import to_tensor
+from vcd_studio.pocket.train.twins import twin, twin_captions
 from vcd_studio.pocket.train.words import places
 from vcd_studio.pocket.world import Identity, Shot, caption, render, sample_shot, sample_training_identity
 
 CAPTIONS = 4  # wordings of each picture
 FPS = 8.0
-SEED = 79  # each pack has had pictures of its own, from 77 on
+SEED = 80  # each pack has had pictures of its own, from 77 on
 
 
 @dataclass
@@ -34,6 +35,24 @@ class Bank:
         wording = torch.from_numpy(rng.integers(CAPTIONS, size=count))
         places = None if self.places is None else self.places[index].float().to(device)
         return self.latents[index].float().to(device), self.ids[index, wording].long().to(device), places
+
+
+@dataclass
+class TwinBank:
+    """Like :class:`Bank`, but everything comes in twos that differ in one word: ``latents`` (n, 2, channels, height, width), ``ids``
+    (n, 2, 4, length), ``places`` (n, 2, height, width)."""
+
+    latents: torch.Tensor
+    ids: torch.Tensor
+    places: torch.Tensor
+
+    def draw(self, rng: np.random.Generator, count: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """``count`` pictures, the second half the first one's twins in the same order, as :meth:`Bank.draw` gives them."""
+        index = torch.from_numpy(rng.integers(len(self.latents), size=count // 2))
+        wording = torch.from_numpy(rng.integers(CAPTIONS, size=count // 2))
+        ids = torch.cat([self.ids[index, half, wording] for half in (0, 1)])
+        z, places = (kept[index].transpose(0, 1).flatten(0, 1).float().to(device) for kept in (self.latents, self.places))
+        return z, ids.long().to(device), places
 
 
 def tokenise(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
@@ -88,4 +107,32 @@ def _bank(file: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, count: int, 
         ids.append(tokenise(tokenizer, texts).unflatten(0, (chunk, CAPTIONS)).to(torch.int16))
     bank = Bank(torch.cat(latents), torch.cat(ids), torch.from_numpy(np.stack(where)).half() if where else None)
     torch.save({name: kept for name, kept in vars(bank).items() if kept is not None}, file)
+    return bank
+
+
+def twin_bank(folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, count: int, device: torch.device) -> TwinBank:
+    """``count`` pairs of pictures; read back when ``folder`` already holds as many."""
+    file = folder / "twins.pt"
+    if file.exists():
+        saved = torch.load(file, weights_only=True)
+        if len(saved["ids"]) >= count:
+            return TwinBank(**saved)
+    latents, ids, where = [], [], []
+    for start in range(0, count, 32):
+        rng = np.random.default_rng([start, 2, SEED])
+        images, texts = [], []
+        for _ in range(32):
+            identity = sample_training_identity(rng)
+            one = (identity, sample_shot(rng, identity))
+            pair = (one, twin(rng, *one))
+            time = float(rng.uniform(0, 2))
+            for who, shot in pair:
+                picture = render(who, shot, time)
+                images.append(picture.image)
+                where.append(places(who, shot, time, picture))
+            texts += [text for wording in zip(*(twin_captions(rng, *pair) for _ in range(CAPTIONS)), strict=True) for text in wording]
+        latents.append(encode(vae, to_tensor(images).to(device)).unflatten(0, (32, 2)))
+        ids.append(tokenise(tokenizer, texts).unflatten(0, (32, 2, CAPTIONS)).to(torch.int16))
+    bank = TwinBank(torch.cat(latents), torch.cat(ids), torch.from_numpy(np.stack(where)).half().unflatten(0, (-1, 2)))
+    torch.save(vars(bank), file)
     return bank

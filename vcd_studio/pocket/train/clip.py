@@ -53,9 +53,12 @@ def example(rng: np.random.Generator) -> tuple[Picture, str]:
             return picture.image, caption(identity, shot, rng)
 
 
-def train_clip(folder: Path, tokenizer: CLIPTokenizer, steps: int, batch: int, device: torch.device, half: bool = False) -> CLIPModel:
+def train_clip(
+    folder: Path, tokenizer: CLIPTokenizer, steps: int, batch: int, device: torch.device, half: bool = False, begun: CLIPModel | None = None
+) -> CLIPModel:
     """Symmetric contrastive loss over a batch of pictures and captions. Ends in ``folder/clip``, tokenizer and preprocessing included."""
-    model = architecture(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id).to(device)
+    model = begun or architecture(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
+    model.to(device)
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
         with torch.no_grad():
@@ -67,7 +70,7 @@ def train_clip(folder: Path, tokenizer: CLIPTokenizer, steps: int, batch: int, d
         loss: torch.Tensor = model(input_ids=ids[:, :longest].to(device), pixel_values=x.to(device), return_loss=True).loss
         return loss
 
-    train("clip", model, loss_at, Recipe(steps, 1e-3, warm_up=100, ema_decay=0.998), folder, half=half)
+    train("clip", model, loss_at, Recipe(steps, 5e-4 if begun else 1e-3, warm_up=100, ema_decay=0.998), folder, half=half)
     model.save_pretrained(folder / "clip")
     tokenizer.save_pretrained(folder / "clip")
     write_preprocessing(folder / "clip", "CLIP")

@@ -12,11 +12,12 @@ from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, MotionAdapt
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from vcd_studio.method.attention import attend_plainly
 from vcd_studio.pocket.train import architectures
-from vcd_studio.pocket.train.banks import Bank, clip_bank, encode, picture_bank, tokenise
+from vcd_studio.pocket.train.banks import Bank, TwinBank, clip_bank, encode, picture_bank, tokenise, twin_bank
 from vcd_studio.pocket.train.data import sample, to_tensor
 from vcd_studio.pocket.train.loop import Recipe, train
-from vcd_studio.pocket.train.text import WORD_SIZE, resized
+from vcd_studio.pocket.train.text import WORD_SIZE, Alternatives, resized, too_near
 from vcd_studio.pocket.world import caption
 
 SETTLED = 0.2
@@ -40,11 +41,13 @@ class NoiseLoss:
         self.weights = snr.rsqrt().clamp(max=10.0)
         self.settled = snr >= SETTLED
 
-    def noised(self, rng: np.random.Generator, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(noisy latents, ε, timesteps); timesteps are stratified over the batch."""
-        count = len(z)
+    def noised(self, rng: np.random.Generator, z: torch.Tensor, twins: bool = False) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(noisy latents, ε, timesteps); timesteps are stratified over the batch. ``twins``: the batch's halves get the very same."""
+        count = len(z) // 2 if twins else len(z)
         t = torch.from_numpy(((rng.permutation(count) + rng.random(count)) / count * 1000).astype(np.int64)).to(z.device)
-        noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**31)))).to(z.device)
+        noise = torch.randn((count, *z.shape[1:]), generator=torch.Generator().manual_seed(int(rng.integers(2**31)))).to(z.device)
+        if twins:
+            t, noise = torch.cat([t, t]), torch.cat([noise, noise])
         noisy: torch.Tensor = self.scheduler.add_noise(z, noise, t)
         return noisy, noise, t
 
@@ -77,7 +80,8 @@ def train_text_to_image(
     unet = begun or architectures.unet()
     recipe = Recipe(steps, 6e-4, cool_down=0.5) if begun else Recipe(steps, 1e-3)
     bank = picture_bank(folder, vae, tokenizer, pictures, device)
-    return _learn_pictures("text_to_image", TextAndUNet(text, unet), bank, tokenizer, recipe, folder, batch, device, half)
+    twins = twin_bank(folder, vae, tokenizer, pictures // 4, device)
+    return _learn_pictures("text_to_image", TextAndUNet(text, unet), bank, twins, tokenizer, recipe, folder, batch, device, half)
 
 
 def polish_text_to_image(
@@ -91,23 +95,30 @@ def polish_text_to_image(
     """
     recipe = Recipe(steps, 4e-4, warm_up=20, cool_down=0.9, ema_decay=0.99, save_every=50)
     bank = replace(picture_bank(folder, vae, tokenizer, pictures, device), places=None)
-    return _learn_pictures("polish", TextAndUNet(text, unet), bank, tokenizer, recipe, folder, batch, device, half)
+    return _learn_pictures("polish", TextAndUNet(text, unet), bank, None, tokenizer, recipe, folder, batch, device, half)
 
 
 def _learn_pictures(
-    name: str, model: TextAndUNet, bank: Bank, tokenizer: CLIPTokenizer, recipe: Recipe,
+    name: str, model: TextAndUNet, bank: Bank, twins: TwinBank | None, tokenizer: CLIPTokenizer, recipe: Recipe,
     folder: Path, batch: int, device: torch.device, half: bool,
 ) -> tuple[CLIPTextModel, UNet2DConditionModel]:  # fmt: skip
-    """Text encoder and UNet together; both end in ``folder``."""
+    """Text encoder and UNet together, the words kept apart, every second batch of ``twins``; both end in ``folder``."""
+    alternatives = Alternatives(tokenizer)
     model.to(device)
     model.unet.to(memory_format=torch.channels_last)
+    attend_plainly(model.unet)
     noise_loss = NoiseLoss(architectures.scheduler(), tokenise(tokenizer, [""])[0])
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
-        z, ids, places = bank.draw(rng, batch, device)
-        noisy, noise, t = noise_loss.noised(rng, z)
-        hidden = model.text_encoder(noise_loss.empty_some(rng, ids)).last_hidden_state
-        return noise_loss(model.unet(noisy.to(memory_format=torch.channels_last), t, hidden).sample, noise, t, places)
+        of_twins = twins is not None and rng.random() < 0.5
+        z, ids, places = (twins if twins is not None and of_twins else bank).draw(rng, batch, device)
+        noisy, noise, t = noise_loss.noised(rng, z, of_twins)
+        ids = noise_loss.empty_some(rng, ids)
+        changed, exchanged = alternatives.exchanged(rng, ids)
+        hidden = model.text_encoder(ids).last_hidden_state
+        others = model.text_encoder(changed[exchanged]).last_hidden_state
+        drawn = noise_loss(model.unet(noisy.to(memory_format=torch.channels_last), t, hidden).sample, noise, t, places)
+        return drawn + 2 * too_near(hidden[exchanged], others)
 
     train(name, model, loss_at, recipe, folder, half=half)
     resized(model.text_encoder, WORD_SIZE).save_pretrained(folder / "text_encoder")
@@ -123,6 +134,7 @@ def train_motion(
     bank = clip_bank(folder, vae, tokenizer, clips, architectures.FRAMES, device)
     model = UNetMotionModel.from_unet2d(unet, begun or architectures.motion_adapter()).to(device)
     model.freeze_unet2d_params()
+    attend_plainly(model)
     noise_loss = NoiseLoss(architectures.scheduler(), tokenise(tokenizer, [""])[0])
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
@@ -153,6 +165,8 @@ def train_controlnet(
     """Half the batch are whole pictures, half are 64-pixel tiles cut from 128-pixel ones, since tiles are what Tiled VCD shows it."""
     model = (begun or architectures.controlnet(unet)).to(device, memory_format=torch.channels_last)
     unet.requires_grad_(False)
+    for network in (model, unet):
+        attend_plainly(network)
     noise_loss = NoiseLoss(architectures.scheduler(), tokenise(tokenizer, [""])[0], drop=0.2)
 
     def views(rng: np.random.Generator) -> tuple[torch.Tensor, list[str]]:

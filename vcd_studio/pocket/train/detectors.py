@@ -81,8 +81,11 @@ def targets(truths: list[Truth], classes: int, cells: int, size: int) -> tuple[t
     return heat, sides, counts
 
 
-def train_detector(folder: Path, name: Literal["grounding", "faces"], steps: int, batch: int, device: torch.device) -> CentreDetector:
-    model: CentreDetector = CentreDetector(classes=list(KINDS)).to(device, memory_format=torch.channels_last)
+def train_detector(
+    folder: Path, name: Literal["grounding", "faces"], steps: int, batch: int, device: torch.device, begun: CentreDetector | None = None
+) -> CentreDetector:
+    model: CentreDetector = begun or CentreDetector(classes=list(KINDS))
+    model.to(device, memory_format=torch.channels_last)
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
         seen = [scene_with_subjects(rng) for _ in range(batch)]
@@ -97,7 +100,7 @@ def train_detector(folder: Path, name: Literal["grounding", "faces"], steps: int
         loss: torch.Tensor = focal / positive.sum().clamp(min=1) + 2 * box + ((1 - overlap) * counts).sum() / counts.sum().clamp(min=1)
         return loss
 
-    train(name, model, loss_at, Recipe(steps, 2e-3, warm_up=100, ema_decay=0.998), folder)
+    train(name, model, loss_at, Recipe(steps, 1e-3 if begun else 2e-3, warm_up=100, ema_decay=0.998), folder)
     model.save_pretrained(folder / name)
     return model
 
@@ -110,8 +113,9 @@ def _side_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return inside / (areas - inside + 1e-6)
 
 
-def train_segmenter(folder: Path, steps: int, batch: int, device: torch.device) -> BoxSegmenter:
-    model: BoxSegmenter = BoxSegmenter().to(device, memory_format=torch.channels_last)
+def train_segmenter(folder: Path, steps: int, batch: int, device: torch.device, begun: BoxSegmenter | None = None) -> BoxSegmenter:
+    model: BoxSegmenter = begun or BoxSegmenter()
+    model.to(device, memory_format=torch.channels_last)
 
     def example(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         picture = sample(rng, 96)[2]
@@ -139,7 +143,7 @@ def train_segmenter(folder: Path, steps: int, batch: int, device: torch.device) 
         loss: torch.Tensor = F.binary_cross_entropy_with_logits(logits, mask) + dice.mean()
         return loss
 
-    train("segmenter", model, loss_at, Recipe(steps, 2e-3, warm_up=100, ema_decay=0.998), folder)
+    train("segmenter", model, loss_at, Recipe(steps, 1e-3 if begun else 2e-3, warm_up=100, ema_decay=0.998), folder)
     model.save_pretrained(folder / "segmenter")
     return model
 

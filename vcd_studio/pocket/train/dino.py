@@ -43,9 +43,9 @@ def architecture() -> ViTModel:
 class Projected(nn.Module):
     """A ViT under a small head that is thrown away after training: CLS token → MLP → unit length."""
 
-    def __init__(self) -> None:
+    def __init__(self, vit: ViTModel) -> None:
         super().__init__()
-        self.vit = architecture()
+        self.vit = vit
         self.mlp = nn.Sequential(nn.Linear(WIDTH, 256), nn.GELU(), nn.Linear(256, 64))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -83,9 +83,11 @@ def coloured(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     return torch.clamp(x * gain + lift, -1, 1)
 
 
-def train_dino(folder: Path, steps: int, batch: int, device: torch.device, half: bool = False) -> ViTModel:
+def train_dino(
+    folder: Path, steps: int, batch: int, device: torch.device, half: bool = False, begun: ViTModel | None = None
+) -> ViTModel:
     """Two shots of one individual are to be alike, those of two are not. Ends in ``folder/dino``, preprocessing included."""
-    model = Projected().to(device)
+    model = Projected(begun or architecture()).to(device)
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
         ones = [sample_training_identity(rng) for _ in range(batch)]
@@ -93,7 +95,7 @@ def train_dino(folder: Path, steps: int, batch: int, device: torch.device, half:
         views = [coloured(cropped(spoil(x, rng).to(device), rng), rng) for x in shots]
         return contrast(*model(torch.cat(views)).split(batch))
 
-    train("dino", model, loss_at, Recipe(steps, 1e-3, warm_up=100, ema_decay=0.99, weight_decay=0.04), folder, half=half)
+    train("dino", model, loss_at, Recipe(steps, 5e-4 if begun else 1e-3, warm_up=100, ema_decay=0.99, weight_decay=0.04), folder, half=half)
     model.vit.save_pretrained(folder / "dino")
     write_preprocessing(folder / "dino", "ViT")
     return model.vit

@@ -1,4 +1,4 @@
-"""The oracle's training: renders of training identities, sometimes as soft and noisy as generated frames, with their whole truth."""
+"""The oracle's training: renders of training identities, some of them soft and noisy, some through the VAE, with their whole truth."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from diffusers import AutoencoderKL
 
 from vcd_studio.models.oracle import Oracle
 from vcd_studio.pocket.questions import MEASURES, QUESTIONS, answers, measures, measures_of
@@ -34,13 +35,30 @@ def spoil(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     return torch.where(chosen, (soft + noise + tint).clamp(-1, 1), x)
 
 
-def train_oracle(folder: Path, steps: int, batch: int, device: torch.device) -> Oracle:
-    model: Oracle = Oracle(list(QUESTIONS.items()), MEASURES).to(device, memory_format=torch.channels_last)
+def decoded(x: torch.Tensor, vae: AutoencoderKL, rng: np.random.Generator) -> torch.Tensor:
+    """A third of the pictures as the VAE gives them back, from latents that are a little off, as a UNet's are."""
+    chosen = torch.from_numpy(rng.random(len(x)) < 1 / 3)
+    if not chosen.any():
+        return x
+    with torch.no_grad():
+        z = vae.encode(x[chosen]).latent_dist.mean
+        off = torch.from_numpy(rng.normal(size=z.shape).astype(np.float32)) * float(rng.uniform(0, 0.12)) / vae.config.scaling_factor
+        x = x.clone()
+        x[chosen] = vae.decode(z + off).sample.clamp(-1, 1)
+    return x
+
+
+def train_oracle(folder: Path, steps: int, batch: int, device: torch.device, begun: Oracle | None = None) -> Oracle:
+    """What it will have to read has been through ``folder/vae``, which blurs what a collar or a pair of glasses hangs on."""
+    model: Oracle = begun or Oracle(list(QUESTIONS.items()), MEASURES)
+    model.to(device, memory_format=torch.channels_last)
+    vae = AutoencoderKL.from_pretrained(folder / "vae").float().eval()
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
         size = 64 if rng.random() < 0.7 else 128
         seen = [sample(rng, size) for _ in range(batch)]
-        x = spoil(to_tensor([picture.image for _, _, picture in seen]), rng).to(device, memory_format=torch.channels_last)
+        x = decoded(spoil(to_tensor([picture.image for _, _, picture in seen]), rng), vae, rng)
+        x = x.to(device, memory_format=torch.channels_last)
         truth = torch.tensor([answers(identity, shot) for identity, shot, _ in seen], device=device)
         values = torch.tensor([measures(identity) for identity, _, _ in seen], device=device)
         weight = torch.tensor([visible(identity) for identity, _, _ in seen], device=device)
@@ -49,6 +67,7 @@ def train_oracle(folder: Path, steps: int, batch: int, device: torch.device) -> 
         loss: torch.Tensor = torch.stack(errors).sum() + 20 * (weight * (told - values).square()).sum() / weight.sum()
         return loss
 
-    train("oracle", model, loss_at, Recipe(steps, 2e-3, warm_up=100), folder)
+    again = Recipe(steps, 1e-3, warm_up=100, ema_decay=0.998, cool_down=0.5)
+    train("oracle", model, loss_at, again if begun else Recipe(steps, 2e-3, warm_up=100), folder)
     model.save_pretrained(folder / "oracle")
     return model

@@ -1,0 +1,67 @@
+"""Twins differ in one thing, their captions in the word for it, and both see the same noise."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vcd_studio.pocket.train import architectures
+from vcd_studio.pocket.train.banks import CAPTIONS, TwinBank
+from vcd_studio.pocket.train.denoisers import NoiseLoss
+from vcd_studio.pocket.train.twins import twin, twin_captions
+from vcd_studio.pocket.world import is_held_out, sample_shot, sample_training_identity
+
+ONE_THING = {
+    "kind": {"kind", "names", "hair_style", "beard"},
+    "pattern": {"pattern", "names"},
+    "hat": {"hat", "hat_colour", "names"},
+    "glasses": {"glasses", "names"},
+}
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_one_thing_differs_and_nobody_held_out_is_drawn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    who = sample_training_identity(rng)
+    shot = sample_shot(rng, who)
+    other, seen = twin(rng, who, shot)
+    assert not is_held_out(other)
+    of_who = {field.name for field in fields(who) if getattr(who, field.name) != getattr(other, field.name)}
+    of_shot = {field.name for field in fields(shot) if getattr(shot, field.name) != getattr(seen, field.name)}
+    if of_shot:
+        assert (of_shot, of_who) == ({"action"}, set())
+    else:
+        assert any(thing in of_who and of_who <= allowed for thing, allowed in ONE_THING.items())
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_captions_of_two_who_do_something_else_differ_in_that_word_alone(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    who = sample_training_identity(rng)
+    shot = sample_shot(rng, who)
+    other, seen = twin(rng, who, shot)
+    first, second = twin_captions(rng, (who, shot), (other, seen))
+    if other == who:
+        assert first.replace(shot.action, seen.action) == second
+
+
+def test_the_halves_of_a_batch_of_twins_belong_together_and_get_the_same_noise() -> None:
+    pairs, cells = 5, torch.arange(5.0)
+    latents = torch.stack([cells, cells + 100], 1)[:, :, None, None, None].expand(pairs, 2, 4, 2, 2)
+    ids = torch.stack([cells, cells + 100], 1)[:, :, None, None].expand(pairs, 2, CAPTIONS, 3)
+    bank = TwinBank(latents, ids, latents[:, :, 0])
+    z, words, places = bank.draw(np.random.default_rng(0), 8, torch.device("cpu"))
+    assert (z[4:] - z[:4] == 100).all()
+    assert (words[:, 0] == z[:, 0, 0, 0]).all()
+    assert (places[:, 0, 0] == z[:, 0, 0, 0]).all()
+    noisy, noise, t = NoiseLoss(architectures.scheduler(), torch.zeros(3)).noised(np.random.default_rng(1), z, twins=True)
+    assert (noise[:4] == noise[4:]).all()
+    assert (t[:4] == t[4:]).all()
+    assert noisy.shape == z.shape
+    assert len(set(t[:4].tolist())) == 4
