@@ -79,7 +79,8 @@ def _about(study: Study) -> list[str]:
         f"CLIP is {plan.clip}, DINO {plan.dino}."
         if plan.clip and plan.dino
         else "CLIP and DINO are pocket's own small networks, so their numbers stand beside the paper's for their order alone.",
-        "VCD is as it was released: augmented views, tokens that begin at the noun. What we changed by this study stands in our README.",
+        "VCD is as this studio trains it unasked: photos as they are, tokens that begin at the noun with noise of its own spread; "
+        "its rivals see the same views as often. *recipe* below sets it against VCD as released.",
         "*identity* is the share of what makes an individual (colours, pattern, hair, clothes …) that the oracle reads off the clip; "
         "*recognised* the share of clips that look to it more like their own identity than like any other of the study.",
     ]
@@ -133,6 +134,7 @@ CLAIMS = (
     ("VCD over Custom Diffusion", "vcd", "custom-diffusion", "identity"),
     ("VCD keeps to the text as well as the base", "vcd", "base-animatediff", "clip_t"),
     ("γ 0.15 is steadier than 0", "vcd", "vcd-without-noise-prior", "dino_temporal"),
+    ("γ 0.15 is steadier than 0", "vcd", "vcd-without-noise-prior", "clip_temporal"),
     ("γ 0.15 at equal text", "vcd", "vcd-without-noise-prior", "clip_t"),
     ("γ 0.15 moves less", "vcd", "vcd-without-noise-prior", "motion"),
     ("masked over unmasked, photos with one background", f"{SHARED}-masked", f"{SHARED}-unmasked", "identity"),
