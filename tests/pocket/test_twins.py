@@ -55,13 +55,23 @@ def test_the_halves_of_a_batch_of_twins_belong_together_and_get_the_same_noise()
     pairs, cells = 5, torch.arange(5.0)
     latents = torch.stack([cells, cells + 100], 1)[:, :, None, None, None].expand(pairs, 2, 4, 2, 2)
     ids = torch.stack([cells, cells + 100], 1)[:, :, None, None].expand(pairs, 2, CAPTIONS, 3)
-    bank = TwinBank(latents, ids, latents[:, :, 0])
+    bank = TwinBank(latents, ids)
     z, words, places = bank.draw(np.random.default_rng(0), 8, torch.device("cpu"))
     assert (z[4:] - z[:4] == 100).all()
     assert (words[:, 0] == z[:, 0, 0, 0]).all()
-    assert (places[:, 0, 0] == z[:, 0, 0, 0]).all()
+    assert (places == 1).all()  # these differ everywhere alike
     noisy, noise, t = NoiseLoss(architectures.scheduler(), torch.zeros(3)).noised(np.random.default_rng(1), z, twins=True)
     assert (noise[:4] == noise[4:]).all()
     assert (t[:4] == t[4:]).all()
     assert noisy.shape == z.shape
     assert len(set(t[:4].tolist())) == 4
+
+
+def test_twins_are_looked_at_where_they_differ() -> None:
+    latents = torch.zeros(1, 2, 4, 4, 4)
+    latents[0, 1, :, 0, 0] = 2.0
+    _, _, places = TwinBank(latents, torch.zeros(1, 2, CAPTIONS, 3)).draw(np.random.default_rng(0), 2, torch.device("cpu"))
+    assert (places[:, 0, 0] == 16).all()
+    assert places.sum() == 32
+    same = TwinBank(torch.zeros(1, 2, 4, 4, 4), torch.zeros(1, 2, CAPTIONS, 3)).draw(np.random.default_rng(0), 2, torch.device("cpu"))
+    assert (same[2] == 0).all()

@@ -40,19 +40,23 @@ class Bank:
 @dataclass
 class TwinBank:
     """Like :class:`Bank`, but everything comes in twos that differ in one word: ``latents`` (n, 2, channels, height, width), ``ids``
-    (n, 2, 4, length), ``places`` (n, 2, height, width)."""
+    (n, 2, 4, length)."""
 
     latents: torch.Tensor
     ids: torch.Tensor
-    places: torch.Tensor
 
     def draw(self, rng: np.random.Generator, count: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """``count`` pictures, the second half the first one's twins in the same order, as :meth:`Bank.draw` gives them."""
+        """``count`` pictures, the second half the first one's twins in the same order, as :meth:`Bank.draw` gives them.
+
+        The places are where two twins differ, as much as they do: there is nothing else for their word to be seen in.
+        """
         index = torch.from_numpy(rng.integers(len(self.latents), size=count // 2))
         wording = torch.from_numpy(rng.integers(CAPTIONS, size=count // 2))
         ids = torch.cat([self.ids[index, half, wording] for half in (0, 1)])
-        z, places = (kept[index].transpose(0, 1).flatten(0, 1).float().to(device) for kept in (self.latents, self.places))
-        return z, ids.long().to(device), places
+        z = self.latents[index].float()
+        differs = (z[:, 0] - z[:, 1]).abs().mean(1)
+        places = differs / differs.mean((1, 2), keepdim=True).clamp_min(1e-3)
+        return z.transpose(0, 1).flatten(0, 1).to(device), ids.long().to(device), torch.cat([places, places]).to(device)
 
 
 def tokenise(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
@@ -116,8 +120,8 @@ def twin_bank(folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, count:
     if file.exists():
         saved = torch.load(file, weights_only=True)
         if len(saved["ids"]) >= count:
-            return TwinBank(**saved)
-    latents, ids, where = [], [], []
+            return TwinBank(saved["latents"], saved["ids"])
+    latents, ids = [], []
     for start in range(0, count, 32):
         rng = np.random.default_rng([start, 2, SEED])
         images, texts = [], []
@@ -126,13 +130,10 @@ def twin_bank(folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, count:
             one = (identity, sample_shot(rng, identity))
             pair = (one, twin(rng, *one))
             time = float(rng.uniform(0, 2))
-            for who, shot in pair:
-                picture = render(who, shot, time)
-                images.append(picture.image)
-                where.append(places(who, shot, time, picture))
+            images += [render(who, shot, time).image for who, shot in pair]
             texts += [text for wording in zip(*(twin_captions(rng, *pair) for _ in range(CAPTIONS)), strict=True) for text in wording]
         latents.append(encode(vae, to_tensor(images).to(device)).unflatten(0, (32, 2)))
         ids.append(tokenise(tokenizer, texts).unflatten(0, (32, 2, CAPTIONS)).to(torch.int16))
-    bank = TwinBank(torch.cat(latents), torch.cat(ids), torch.from_numpy(np.stack(where)).half().unflatten(0, (-1, 2)))
+    bank = TwinBank(torch.cat(latents), torch.cat(ids))
     torch.save(vars(bank), file)
     return bank

@@ -24,6 +24,12 @@ SETTLED = 0.2
 """Signal-to-noise ratio from which a noisy latent shows where the head is, though not yet what is on it."""
 
 
+DECIDED = (200, 800)
+"""Timesteps in which a picture's poses and details come about (signal-to-noise ratio 2 to 0.015): what twins are told apart by."""
+TWINS = 0.7
+"""Share of the batches that are twins."""
+
+
 class NoiseLoss:
     """ε-prediction loss, half of it where the words are seen (if known); one prompt in ten is emptied for classifier-free guidance.
 
@@ -42,9 +48,12 @@ class NoiseLoss:
         self.settled = snr >= SETTLED
 
     def noised(self, rng: np.random.Generator, z: torch.Tensor, twins: bool = False) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(noisy latents, ε, timesteps); timesteps are stratified over the batch. ``twins``: the batch's halves get the very same."""
+        """(noisy latents, ε, timesteps); timesteps are stratified over the batch. ``twins``: the batch's halves get the very same,
+        where their one difference is being decided (``DECIDED``)."""
         count = len(z) // 2 if twins else len(z)
-        t = torch.from_numpy(((rng.permutation(count) + rng.random(count)) / count * 1000).astype(np.int64)).to(z.device)
+        first, last = DECIDED if twins else (0, 1000)
+        place = (rng.permutation(count) + rng.random(count)) / count
+        t = torch.from_numpy((first + place * (last - first)).astype(np.int64)).to(z.device)
         noise = torch.randn((count, *z.shape[1:]), generator=torch.Generator().manual_seed(int(rng.integers(2**31)))).to(z.device)
         if twins:
             t, noise = torch.cat([t, t]), torch.cat([noise, noise])
@@ -102,7 +111,7 @@ def _learn_pictures(
     name: str, model: TextAndUNet, bank: Bank, twins: TwinBank | None, tokenizer: CLIPTokenizer, recipe: Recipe,
     folder: Path, batch: int, device: torch.device, half: bool,
 ) -> tuple[CLIPTextModel, UNet2DConditionModel]:  # fmt: skip
-    """Text encoder and UNet together, the words kept apart, every second batch of ``twins``; both end in ``folder``."""
+    """Text encoder and UNet together, the words kept apart, most batches of ``twins``; both end in ``folder``."""
     alternatives = Alternatives(tokenizer)
     model.to(device)
     model.unet.to(memory_format=torch.channels_last)
@@ -110,7 +119,7 @@ def _learn_pictures(
     noise_loss = NoiseLoss(architectures.scheduler(), tokenise(tokenizer, [""])[0])
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
-        of_twins = twins is not None and rng.random() < 0.5
+        of_twins = twins is not None and rng.random() < TWINS
         z, ids, places = (twins if twins is not None and of_twins else bank).draw(rng, batch, device)
         noisy, noise, t = noise_loss.noised(rng, z, of_twins)
         ids = noise_loss.empty_some(rng, ids)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vcd_studio.pocket.world import ACTIONS, BRIGHT, HATS, PATTERNS, Identity, Kind, Shot, caption, is_held_out
+from vcd_studio.pocket.world import ACTIONS, BRIGHT, HATS, PATTERNS, Identity, Kind, Shot, caption, describe, is_held_out
 
 KIND_OF_TWIN: dict[Kind, Kind] = {"dog": "cat", "cat": "dog", "man": "woman", "woman": "man"}
 STYLE_OF_TWIN = {"short": "long", "long": "short", "bun": "short", "curly": "curly"}
@@ -20,7 +20,8 @@ NEARLY = {"running": "walking", "walking": "running"}
 
 def twin(rng: np.random.Generator, who: Identity, shot: Shot) -> tuple[Identity, Shot]:
     """``who`` in ``shot`` with one thing changed that captions can name; never somebody held out."""
-    changes = [_other_action, _other_action, _other_kind, *([_other_pattern] if who.is_animal else [_other_hat, _glasses])]
+    own = [_other_pattern] if who.is_animal else [_glasses, *([_other_hat] * (1 if who.hat == "none" else 4))]  # most people have no hat
+    changes = [_other_action, _other_action, _other_kind, *own]
     while True:
         other, seen = changes[int(rng.integers(len(changes)))](rng, who, shot)
         if (other, seen) != (who, shot) and not is_held_out(other):
@@ -28,10 +29,14 @@ def twin(rng: np.random.Generator, who: Identity, shot: Shot) -> tuple[Identity,
 
 
 def twin_captions(rng: np.random.Generator, one: tuple[Identity, Shot], other: tuple[Identity, Shot]) -> tuple[str, str]:
-    """A caption of each, worded alike."""
+    """A caption of each, worded alike; nearly all is named, for what goes unsaid teaches no word."""
     seed = int(rng.integers(2**31))
-    first, second = (caption(identity, shot, np.random.default_rng(seed)) for identity, shot in (one, other))
-    return first, second
+
+    def worded(identity: Identity, shot: Shot) -> str:
+        again = np.random.default_rng(seed)
+        return caption(identity, shot, again, describe(identity, again, keep=0.9))
+
+    return worded(*one), worded(*other)
 
 
 def _other_action(rng: np.random.Generator, who: Identity, shot: Shot) -> tuple[Identity, Shot]:
