@@ -36,11 +36,11 @@ def test_the_pack_is_whole_and_small() -> None:
 
 def test_the_seeing_parts_do_what_the_card_says() -> None:
     figures = measure(POCKET, count=60)
-    assert figures["VAE PSNR (dB)"] > 27
+    assert figures["VAE PSNR (dB)"] > 29
     assert figures["grounding box IoU"] > 0.8
-    assert figures["mask IoU from true boxes"] > 0.85
-    assert figures["face recall at IoU 0.5, near"] > 0.85
-    assert figures["upscaler gain over bicubic (dB)"] > 0
+    assert figures["mask IoU from true boxes"] > 0.9
+    assert figures["face recall at IoU 0.5, near"] > 0.95
+    assert figures["upscaler gain over bicubic (dB)"] > 2
 
 
 def test_a_held_out_dog_is_found_and_cut_out_of_its_photos(networks: Networks) -> None:
@@ -77,19 +77,19 @@ def test_clips_move(networks: Networks) -> None:
 
 @pytest.mark.slow
 def test_training_brings_the_tokens_nearer_to_the_identity(networks: Networks) -> None:
-    """On fixed noise, the trained tokens predict held-out photos of the identity better than the noun alone."""
+    """On fixed noise, the trained tokens predict held-out photos of the identity better than the noun in their place."""
     identity = held_out(REX, "dog")
     learned = [TrainingPhoto(Image.fromarray(p.image), p.mask) for p in photos(identity, 6, seed=0)]
-    training = IdTraining(networks, learned, "dog", "<rex>", TrainingOptions(steps=60, seed=1))
+    training = IdTraining(networks, learned, "dog", "<rex>", TrainingOptions(seed=1))
     while not training.finished:
         training.step()
     unseen = [TrainingPhoto(Image.fromarray(p.image), p.mask) for p in photos(identity, 6, seed=5)]
-    plain = IdTokens("<noun>", "dog", networks.text_encoder.get_input_embeddings().weight[networks.tokenizer("dog").input_ids[1]][None])
+    noun = networks.text_encoder.get_input_embeddings().weight[networks.tokenizer("dog").input_ids[1]].detach()
+    count = training.options.tokens  # as many tokens in both, or the judges would draw other noise
+    plain = IdTokens("<noun>", "dog", noun.repeat(count, 1))
 
     def loss_of(tokens: IdTokens) -> float:
-        judge = IdTraining(
-            networks, unseen, "dog", tokens.token, TrainingOptions(tokens=len(tokens.embeddings), batch=24, seed=9, learning_rate=0.0)
-        )
+        judge = IdTraining(networks, unseen, "dog", tokens.token, TrainingOptions(tokens=count, batch=24, seed=9, learning_rate=0.0))
         with torch.no_grad():
             judge.rows.copy_(tokens.embeddings)
         return float(np.mean([judge.step().loss for _ in range(4)]))
