@@ -20,11 +20,11 @@ __all__ = ["TEXTUAL_INVERSION", "IdTraining", "StepReport", "TrainingOptions", "
 
 @dataclass(frozen=True)
 class TrainingOptions(LearningOptions):
-    """Defaults are ours, by the study of pocket (README, "Defaults"). ``init_noise``: share of the noun's own spread."""
+    """Defaults are ours, by what was measured on pocket (README, "Defaults"). ``init_noise``: share of the noun's own spread."""
 
     tokens: int = 4
     keep_norm: bool = False
-    init_noise: float = 1.0
+    init_noise: float = 0.01
 
 
 TEXTUAL_INVERSION = TrainingOptions(tokens=1, unmasked_share=1.0)

@@ -120,7 +120,7 @@ class TrainingSettings(_Settings):
     batch: Annotated[Whole, Field(ge=1, le=256)] = 4
     unmasked_share: Share = 0.0
     keep_norm: Annotated[bool, Field(strict=True)] = False
-    init_noise: Share = 1.0
+    init_noise: Share = 0.01
     weight_decay: Share = 1e-2
     bank: Annotated[Whole, Field(ge=1, le=10_000)] = 64
     augmented: Annotated[bool, Field(strict=True)] = False
