@@ -58,8 +58,6 @@ OURS: dict[str, Any] = {"augmented": False, "init_noise": 0.01}
 """VCD as this studio trains it unasked; written down, so that a study means the same when the defaults move."""
 NOTHING = Learning("none")
 VCD = Learning(options=OURS)
-RELEASED = Learning(options={"augmented": True, "init_noise": 0.01})
-"""Views of the photos augmented, tokens that begin at the noun."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,6 @@ SWEEPS: dict[str, tuple[Arm, ...]] = {
     "norm": either("norm", "keep_norm", {"free": False, "kept": True}, "free"),
     "token init": either("token init", "init_noise", {"noun": 0.01, "noun, a third noise": 0.33, "noun, noise": 1.0}, "noun"),
     "augmentation": either("augmentation", "augmented", {"on": True, "off": False}, "off"),
-    "recipe": sweep("recipe", ("ours", "as released"), lambda name: Arm("", VCD if name == "ours" else RELEASED, pictures=True)),
     "mask": sweep("mask", ("masked", "unmasked"), lambda mask: Arm("", VCD if mask == "masked" else UNMASKED, pictures=True)),
     "mask, shared background": sweep(
         "mask, shared background",

@@ -22,8 +22,6 @@ from vcd_studio.pocket.world import caption
 
 SETTLED = 0.2
 """Signal-to-noise ratio from which a noisy latent shows where the head is, though not yet what is on it."""
-
-
 DECIDED = (200, 800)
 """Timesteps in which a picture's poses and details come about (signal-to-noise ratio 2 to 0.015): what twins are told apart by."""
 TWINS = 0.7
@@ -119,9 +117,9 @@ def _learn_pictures(
     noise_loss = NoiseLoss(architectures.scheduler(), tokenise(tokenizer, [""])[0])
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
-        of_twins = twins is not None and rng.random() < TWINS
-        z, ids, places = (twins if twins is not None and of_twins else bank).draw(rng, batch, device)
-        noisy, noise, t = noise_loss.noised(rng, z, of_twins)
+        source = twins if twins is not None and rng.random() < TWINS else bank
+        z, ids, places = source.draw(rng, batch, device)
+        noisy, noise, t = noise_loss.noised(rng, z, twins=source is twins)
         ids = noise_loss.empty_some(rng, ids)
         changed, exchanged = alternatives.exchanged(rng, ids)
         hidden = model.text_encoder(ids).last_hidden_state
