@@ -18,6 +18,8 @@ from vcd_studio.pocket.world import Identity, Shot, is_held_out, sample_shot, sa
 ONE_THING = {
     "kind": {"kind", "names", "hair_style", "beard"},
     "pattern": {"pattern", "names"},
+    "collar": {"collar", "bright", "names"},
+    "bright": {"bright", "names"},  # a collar of another colour
     "hat": {"hat", "hat_colour", "names"},
     "glasses": {"glasses", "names"},
 }
@@ -42,6 +44,16 @@ def test_one_thing_differs_and_nobody_held_out_is_drawn(seed: int) -> None:
         assert (of_shot, changed(who, other)) == ({"action"}, set())
     else:
         assert any(thing in changed(who, other) <= allowed for thing, allowed in ONE_THING.items())
+
+
+ORDER = ("fur", "spots", "stripes", "patch", "collar", "shirt", "trousers", "skirt", "hair", "cap", "top hat", "beanie", "glasses", "beard")
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_names_stand_in_the_order_that_tells_who_is_held_out(seed: int) -> None:
+    _, (other, _) = some_twins(np.random.default_rng(seed))
+    assert [part for part, _ in other.names] == sorted((part for part, _ in other.names), key=ORDER.index)
 
 
 @settings(max_examples=100, deadline=None)

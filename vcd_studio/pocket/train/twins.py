@@ -20,7 +20,7 @@ NEARLY = {"running": "walking", "walking": "running"}
 
 def twin(rng: np.random.Generator, who: Identity, shot: Shot) -> tuple[Identity, Shot]:
     """``who`` in ``shot`` with one thing changed that captions can name; never somebody held out."""
-    own = [_other_pattern] if who.is_animal else [_glasses, *([_other_hat] * (1 if who.hat == "none" else 4))]  # most people have no hat
+    own = [_other_pattern, _other_collar] if who.is_animal else [_glasses, *([_other_hat] * (1 if who.hat == "none" else 4))]  # most people have no hat
     changes = [_other_action, _other_action, _other_kind, *own]
     while True:
         other, seen = changes[int(rng.integers(len(changes)))](rng, who, shot)
@@ -64,14 +64,29 @@ def _other_pattern(rng: np.random.Generator, who: Identity, shot: Shot) -> tuple
     return replace(who, pattern=pattern, names=tuple((pattern if part == who.pattern else part, c) for part, c in who.names)), shot
 
 
+def _other_collar(rng: np.random.Generator, who: Identity, shot: Shot) -> tuple[Identity, Shot]:
+    """Of another colour, or off, or on."""
+    if who.collar and rng.random() < 0.5:
+        return replace(who, collar=False, names=_named(who, "collar")), shot
+    colour = str(rng.choice([c for c in sorted(BRIGHT) if c != who.name_of("collar")]))
+    return replace(who, collar=True, bright=BRIGHT[colour], names=_named(who, "collar", ("collar", colour))), shot
+
+
 def _other_hat(rng: np.random.Generator, who: Identity, shot: Shot) -> tuple[Identity, Shot]:
     hat = str(rng.choice([h for h in HATS if h not in ("none", who.hat)]))
     if who.hat != "none":
         return replace(who, hat=hat, names=tuple((hat if part == who.hat else part, colour) for part, colour in who.names)), shot
     colour = str(rng.choice(sorted(BRIGHT)))
-    return replace(who, hat=hat, hat_colour=BRIGHT[colour], names=(*who.names, (hat, colour))), shot
+    return replace(who, hat=hat, hat_colour=BRIGHT[colour], names=_named(who, who.hat, (hat, colour))), shot
 
 
 def _glasses(rng: np.random.Generator, who: Identity, shot: Shot) -> tuple[Identity, Shot]:
-    names = tuple(name for name in who.names if name[0] != "glasses")
-    return replace(who, glasses=not who.glasses, names=names if who.glasses else (*names, ("glasses", ""))), shot
+    new = () if who.glasses else (("glasses", ""),)
+    return replace(who, glasses=not who.glasses, names=_named(who, "glasses", *new)), shot
+
+
+def _named(who: Identity, less: str, *more: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    """``who``'s names without one and with others, in the world's own order: who is held out is told by the names as they stand."""
+    last = (*HATS, "glasses", "beard")
+    names = [*(name for name in who.names if name[0] != less), *more]
+    return tuple(sorted(names, key=lambda name: last.index(name[0]) if name[0] in last else -1))
