@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from tiny import WIDTH, WORDS, tiny_networks
 
-from vcd_studio.method.augmentation import CAPTIONS, SHARES, TrainingPhoto, augment, frame_subject, view
+from vcd_studio.method.augmentation import CAPTIONS, SHARES, TrainingPhoto, augment, frame_subject, is_close_up, view
 from vcd_studio.method.conditioning import encode
 from vcd_studio.method.id_tokens import IdTokens
 from vcd_studio.method.id_training import IdTraining, TrainingOptions, masked_loss
@@ -147,6 +147,20 @@ def test_far_views_are_small_on_grey_and_close_ones_large() -> None:
     far = np.asarray(view(photo(), 64, zoom=2.5).picture)
     assert (far[0] == 127).all()
     assert (np.asarray(view(photo(), 64, zoom=2.5).mask)[0] == 0).all()
+
+
+def test_a_close_up_is_cut_off_below_and_large() -> None:
+    seen = {name: view(photo((40, 40), box), 64) for name, box in
+            {"portrait": (6, 8, 34, 40), "whole": (2, 2, 38, 38), "small, cut off": (30, 30, 40, 40)}.items()}  # fmt: skip
+    assert {name: is_close_up(view.mask) for name, view in seen.items()} == {"portrait": True, "whole": False, "small, cut off": False}
+
+
+@pytest.mark.parametrize("framed", [True, False])
+def test_captions_say_which_photos_are_close_ups_where_wanted(networks: Networks, framed: bool) -> None:
+    photos = [photo((40, 40), (6, 8, 34, 40)), photo(), TrainingPhoto(photo().image)]
+    training = IdTraining(networks, photos, "dog", "<rex>", TrainingOptions(tokens=2, batch=2, bank=6, framed=framed))
+    training.prepare()
+    assert training.state_dict()["kinds"] == [*(["close"] if framed else ["plain"]), "plain", "plain"] * 2
 
 
 def test_the_square_keeps_the_subject_whole() -> None:

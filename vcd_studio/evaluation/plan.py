@@ -54,7 +54,7 @@ class Learning:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
 
 
-OURS: dict[str, Any] = {"augmented": False, "init_noise": 0.01}
+OURS: dict[str, Any] = {"augmented": False, "framed": True, "init_noise": 0.01}
 """VCD as this studio trains it unasked; written down, so that a study means the same when the defaults move."""
 NOTHING = Learning("none")
 VCD = Learning(options=OURS)
@@ -81,7 +81,7 @@ class Arm:
 
 
 ONE_TOKEN = Learning("tokens", {**OURS, "tokens": 1, "unmasked_share": 1.0})
-EQUAL = {"steps": 200, "batch": 4, "augmented": False}
+EQUAL = {"steps": 200, "batch": 4, "augmented": False, "framed": True}
 """What VCD has. Learning rates are the best of two or three tried on one identity outside the study (the next one up burns pictures to
 noise or loses the scene): the rivals' own are for networks a hundred times larger."""
 LORA = Learning("lora", {**EQUAL, "learning_rate": 3e-4})
@@ -147,6 +147,7 @@ SWEEPS: dict[str, tuple[Arm, ...]] = {
     "norm": either("norm", "keep_norm", {"free": False, "kept": True}, "free"),
     "token init": either("token init", "init_noise", {"noun": 0.01, "noun, a third noise": 0.33, "noun, noise": 1.0}, "noun"),
     "augmentation": either("augmentation", "augmented", {"on": True, "off": False}, "off"),
+    "captions": either("captions", "framed", {"say close up": True, "plain": False}, "say close up"),
     "mask": sweep("mask", ("masked", "unmasked"), lambda mask: Arm("", VCD if mask == "masked" else UNMASKED, pictures=True)),
     "mask, shared background": sweep(
         "mask, shared background",

@@ -1,4 +1,4 @@
-"""Views of a photo to learn from: flipped, turned a little, far away on grey, close up; and a caption that says so."""
+"""Views of a photo to learn from: as it is, or flipped, turned a little, far away on grey, close up; and a caption that says so."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from PIL import Image
 Kind = Literal["plain", "turned", "far", "close"]
 SHARES: dict[Kind, float] = {"plain": 0.4, "turned": 0.2, "far": 0.2, "close": 0.2}
 GREY = (127, 127, 127)
+CLOSE_UP = 0.28
+"""Share of the picture from which on a subject that the lower edge cuts off is seen close up."""
 PLAIN = ("a photo of a {}", "a {}", "the {}", "a photo of the {}", "a video of a {}")
 CAPTIONS: dict[Kind, tuple[str, ...]] = {
     "plain": PLAIN,
@@ -74,6 +76,12 @@ def view(photo: TrainingPhoto, size: int, *, kind: Kind = "plain", flip: bool = 
     picture = image.transform((size, size), Image.Transform.AFFINE, where, Image.Resampling.BICUBIC, fillcolor=GREY)
     soft = mask.transform((size, size), Image.Transform.AFFINE, where, Image.Resampling.BILINEAR, fillcolor=0)
     return PhotoView(picture, soft, kind)
+
+
+def is_close_up(mask: Image.Image) -> bool:
+    """Whether a subject's mask ('L') is that of a portrait: it fills much of the picture, and goes on below it."""
+    covered = np.asarray(mask) > 127
+    return bool(covered[-1].any() and covered.mean() >= CLOSE_UP)
 
 
 def frame_subject(size: tuple[int, int], subject: tuple[int, int, int, int] | None) -> tuple[tuple[float, float], float]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from vcd_studio.method.attention import plainly_attending
-from vcd_studio.method.augmentation import CAPTIONS, Kind, TrainingPhoto, augment, view
+from vcd_studio.method.augmentation import CAPTIONS, Kind, TrainingPhoto, augment, is_close_up, view
 from vcd_studio.method.conditioning import Conditioning, token_ids
 from vcd_studio.method.id_tokens import IdTokens, expand, install
 from vcd_studio.method.pictures import encode_frames, to_tensor
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LearningOptions:
-    """What every training has. ``bank``: views encoded before the first step, varied where ``augmented``; ``unmasked_share``: of the
-    draws, 0..1."""
+    """What every training has. ``bank``: views encoded before the first step, varied where ``augmented``; ``framed``: captions say which
+    photos are close ups, so that the token need not; ``unmasked_share``: of the draws, 0..1."""
 
     steps: int = 200
     learning_rate: float = 1e-3
@@ -40,6 +40,7 @@ class LearningOptions:
     weight_decay: float = 1e-2
     bank: int = 64
     augmented: bool = False
+    framed: bool = True
     seed: int = 0
 
 
@@ -100,7 +101,8 @@ class PhotoTraining(ABC):
             latents.append(encode_frames(picture, self.networks, self.generator)[:, :, 0])
             soft = torch.from_numpy(np.array(seen.mask, np.float32))[None, None] / 255
             masks.append(avg_pool2d(soft, self.networks.vae_scale))
-            self._kinds.append(seen.kind)
+            portrait = self.options.framed and photo.mask is not None and is_close_up(seen.mask)
+            self._kinds.append("close" if portrait else seen.kind)
             if on_view:
                 on_view(i + 1, self._views)
         self._latents, self._masks = torch.cat(latents).clone(), torch.cat(masks).to(self.networks.device)

@@ -105,7 +105,8 @@ METHOD_DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 class TrainingSettings(_Settings):
-    """One training of an identity; ``bank`` counts views (varied where ``augmented``), shares are from 0 to 1.
+    """One training of an identity; ``bank`` counts views (varied where ``augmented``), shares are from 0 to 1;
+    ``framed``: captions say which photos are close ups.
 
     ``method``: ID tokens, or weights of the UNet with a token of their own; numbers that are not given are the method's own. Of LoRA:
     ``rank``. Of every method that trains weights: ``prior_weight`` and ``prior_pictures`` (pictures of the noun that hold the class,
@@ -124,6 +125,7 @@ class TrainingSettings(_Settings):
     weight_decay: Share = 1e-2
     bank: Annotated[Whole, Field(ge=1, le=10_000)] = 64
     augmented: Annotated[bool, Field(strict=True)] = False
+    framed: Annotated[bool, Field(strict=True)] = True
     rank: Annotated[Whole, Field(ge=1, le=1024)] = 4
     prior_weight: Annotated[Real, Field(ge=0, le=100)] = 0.0
     prior_pictures: Annotated[Whole, Field(ge=1, le=10_000)] = 200
