@@ -79,8 +79,9 @@ def _about(study: Study) -> list[str]:
         f"CLIP is {plan.clip}, DINO {plan.dino}."
         if plan.clip and plan.dino
         else "CLIP and DINO are pocket's own small networks, so their numbers stand beside the paper's for their order alone.",
-        "VCD is as this studio trains it unasked: photos as they are, tokens that begin at the noun; "
-        "its rivals see the same views as often. As it was released, photos are augmented: that is *augmentation* on, below.",
+        "VCD is as this studio trains it unasked: photos as they are, captions that say which are close ups, tokens that begin at the "
+        "noun; its rivals see the same views and captions as often. "
+        "As it was released, photos are augmented: that is *augmentation* on, below.",
         "*identity* is the share of what makes an individual (colours, pattern, hair, clothes …) that the oracle reads off the clip; "
         "*recognised* the share of clips that look to it more like their own identity than like any other of the study.",
     ]

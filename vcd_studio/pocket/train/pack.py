@@ -6,6 +6,7 @@ import csv
 import json
 import platform
 import shutil
+import subprocess
 from pathlib import Path
 
 import torch
@@ -54,16 +55,29 @@ def _forget_place(config: Path) -> None:
     config.write_text(json.dumps(known, indent=2) + "\n")
 
 
+def _recipe() -> str:
+    """Which commit changed the recipe last."""
+    if shutil.which("git"):
+        asked = ["git", "-C", str(Path(__file__).parent), "log", "-1", "--format=%h", "--", "."]
+        told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+        if told:
+            return f"the recipe is that of commit {told}"
+    return "the recipe is not under git"
+
+
 def _figures(folder: Path, pack: Path) -> str:
     """The measured half of the model card, made by this command and never by hand."""
     lines = ["# Figures of the pocket pack", "", "Made by `python -m vcd_studio.pocket.train pack`.", ""]
     lines += ["| part | steps | seconds in training | last loss |", "|---|---|---|---|"]
+    total = 0.0
     for name in CURVES:
         # "motion, pack 2.csv" is what this pack's motion goes on from
         for curve in [*sorted(folder.glob(f"{name}, *.csv")), *folder.glob(f"{name}.csv")]:
             step, loss, seconds = list(csv.reader(curve.open()))[-1]
             lines.append(f"| {curve.stem} | {step} | {seconds} | {loss} |")
-    lines += ["", f"Trained with torch {torch.__version__} on {platform.machine()}.", ""]
+            total += float(seconds)
+    made_by = f"with torch {torch.__version__} on {platform.machine()}; {_recipe()}"
+    lines += ["", f"{total / 3600:.1f} hours in all, the last of them {made_by}.", ""]
     lines += ["| measured on 200 held-out renders, fp16 files | figure |", "|---|---|"]
     lines += [f"| {name} | {value:.3f} |" for name, value in measure(pack).items()]
     size = sum(p.stat().st_size for p in pack.rglob("*.safetensors"))

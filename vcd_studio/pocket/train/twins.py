@@ -20,7 +20,7 @@ NEARLY = {"running": "walking", "walking": "running"}
 
 def twin(rng: np.random.Generator, who: Identity, shot: Shot) -> tuple[Identity, Shot]:
     """``who`` in ``shot`` with one thing changed that captions can name; never somebody held out."""
-    hats = [_other_hat] * (1 if who.hat == "none" else 4)  # most people have no hat
+    hats = [_other_hat] * (1 if who.hat == "none" else 8)  # most people have no hat
     own = [_other_pattern, _other_collar] if who.is_animal else [_glasses, *hats]
     changes = [_other_action, _other_action, _other_kind, *own]
     while True:
