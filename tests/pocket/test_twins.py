@@ -90,3 +90,23 @@ def test_twins_are_looked_at_where_they_differ() -> None:
     assert places.sum() == 32
     same = TwinBank(torch.zeros(1, 2, 4, 4, 4), torch.zeros(1, 2, CAPTIONS, 3)).draw(np.random.default_rng(0), 2, torch.device("cpu"))
     assert (same[2] == 0).all()
+
+
+def test_clips_of_twins_are_looked_at_where_and_when_they_differ_at_their_own_timesteps() -> None:
+    frames = 3
+    latents = torch.zeros(1, 2, 4, frames, 4, 4)
+    latents[0, 1, :, 1, 0, 0] = 2.0
+    z, _, places = TwinBank(latents, torch.zeros(1, 2, CAPTIONS, 3)).draw(np.random.default_rng(0), 2, torch.device("cpu"))
+    assert z.shape == (2, 4, frames, 4, 4)
+    assert places.shape == (2, frames, 4, 4)
+    assert (places[:, 1, 0, 0] == 48).all()
+    assert places.sum() == 96
+    loss = NoiseLoss(architectures.scheduler(), torch.zeros(3), frames=frames, decided=(900, 1000))
+    noisy, noise, t = loss.noised(np.random.default_rng(1), z, twins=True)
+    assert (t >= 900).all()
+    assert noisy.shape == z.shape
+    seen, elsewhere = noise.clone(), noise.clone()
+    seen[:, :, 1, 0, 0] += 1
+    elsewhere[:, :, 2, 3, 3] += 1
+    early = torch.full_like(t, 300)
+    assert loss(seen, noise, early, places) > 20 * loss(elsewhere, noise, early, places) > 0

@@ -39,14 +39,14 @@ class Bank:
 
 @dataclass
 class TwinBank:
-    """Like :class:`Bank`, but everything comes in twos that differ in one word: ``latents`` (n, 2, channels, height, width), ``ids``
+    """Like :class:`Bank`, but everything comes in twos that differ in one word: ``latents`` (n, 2, channels, …, height, width), ``ids``
     (n, 2, 4, length)."""
 
     latents: torch.Tensor
     ids: torch.Tensor
 
     def draw(self, rng: np.random.Generator, count: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """``count`` pictures, the second half the first one's twins in the same order, as :meth:`Bank.draw` gives them.
+        """``count`` pictures or clips, the second half the first one's twins in the same order, as :meth:`Bank.draw` gives them.
 
         The places are where two twins differ, as much as they do: there is nothing else for their word to be seen in.
         """
@@ -55,7 +55,7 @@ class TwinBank:
         ids = torch.cat([self.ids[index, half, wording] for half in (0, 1)])
         z = self.latents[index].float()
         differs = (z[:, 0] - z[:, 1]).abs().mean(1)
-        places = differs / differs.mean((1, 2), keepdim=True).clamp_min(1e-3)
+        places = differs / differs.mean(tuple(range(1, differs.dim())), keepdim=True).clamp_min(1e-3)
         return z.transpose(0, 1).flatten(0, 1).to(device), ids.long().to(device), torch.cat([places, places]).to(device)
 
 
@@ -114,26 +114,28 @@ def _bank(file: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, count: int, 
     return bank
 
 
-def twin_bank(folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, count: int, device: torch.device) -> TwinBank:
-    """``count`` pairs of pictures; read back when ``folder`` already holds as many."""
-    file = folder / "twins.pt"
+def twin_bank(folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, count: int, device: torch.device, frames: int = 1) -> TwinBank:
+    """``count`` pairs of pictures, or of clips of ``frames`` frames; read back when ``folder`` already holds as many."""
+    file = folder / ("twins.pt" if frames == 1 else "twin_clips.pt")
     if file.exists():
         saved = torch.load(file, weights_only=True)
         if len(saved["ids"]) >= count:
             return TwinBank(saved["latents"], saved["ids"])
     latents, ids = [], []
-    for start in range(0, count, 32):
-        rng = np.random.default_rng([start, 2, SEED])
+    pairs = max(1, 32 // frames)
+    for start in range(0, count, pairs):
+        rng = np.random.default_rng([start, 2, SEED, *([] if frames == 1 else [frames])])
         images, texts = [], []
-        for _ in range(32):
+        for _ in range(pairs):
             identity = sample_training_identity(rng)
             one = (identity, sample_shot(rng, identity))
             pair = (one, twin(rng, *one))
-            time = float(rng.uniform(0, 2))
-            images += [render(who, shot, time).image for who, shot in pair]
+            times = [float(rng.uniform(0, 2))] if frames == 1 else [index / FPS for index in range(frames)]
+            images += [render(who, shot, time).image for who, shot in pair for time in times]
             texts += [text for wording in zip(*(twin_captions(rng, *pair) for _ in range(CAPTIONS)), strict=True) for text in wording]
-        latents.append(encode(vae, to_tensor(images).to(device)).unflatten(0, (32, 2)))
-        ids.append(tokenise(tokenizer, texts).unflatten(0, (32, 2, CAPTIONS)).to(torch.int16))
+        z = encode(vae, to_tensor(images).to(device)).unflatten(0, (pairs, 2, frames))
+        latents.append(z[:, :, 0] if frames == 1 else z.transpose(2, 3).contiguous())
+        ids.append(tokenise(tokenizer, texts).unflatten(0, (pairs, 2, CAPTIONS)).to(torch.int16))
     bank = TwinBank(torch.cat(latents), torch.cat(ids))
     torch.save(vars(bank), file)
     return bank

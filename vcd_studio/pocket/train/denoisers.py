@@ -26,6 +26,9 @@ DECIDED = (200, 800)
 """Timesteps in which a picture's poses and details come about (signal-to-noise ratio 2 to 0.015): what twins are told apart by."""
 TWINS = 0.7
 """Share of the batches that are twins."""
+DECIDED_IN_CLIPS = (500, 1000)
+"""The same of a clip: its frames show the same subject, and to who looks at all of them together the signal is as many times as strong.
+Even the last timestep is none too noisy then: there a module that learns from clips alone trusts what it sees more than what it is told."""
 
 
 class NoiseLoss:
@@ -38,18 +41,20 @@ class NoiseLoss:
     drawn, gave a fiftieth of the loss of the clear ones.
     """
 
-    def __init__(self, scheduler: DDIMScheduler, empty_ids: torch.Tensor, drop: float = 0.1) -> None:
-        self.scheduler, self.empty, self.drop = scheduler, empty_ids, drop
+    def __init__(
+        self, scheduler: DDIMScheduler, empty_ids: torch.Tensor, drop: float = 0.1, frames: int = 1, decided: tuple[int, int] = DECIDED
+    ) -> None:
+        self.scheduler, self.empty, self.drop, self.decided = scheduler, empty_ids, drop, decided
         alphas = scheduler.alphas_cumprod
         snr = alphas / (1 - alphas)
         self.weights = snr.rsqrt().clamp(max=10.0)
-        self.settled = snr >= SETTLED
+        self.settled = snr * frames >= SETTLED
 
     def noised(self, rng: np.random.Generator, z: torch.Tensor, twins: bool = False) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(noisy latents, ε, timesteps); timesteps are stratified over the batch. ``twins``: the batch's halves get the very same,
-        where their one difference is being decided (``DECIDED``)."""
+        where their one difference is being ``decided``."""
         count = len(z) // 2 if twins else len(z)
-        first, last = DECIDED if twins else (0, 1000)
+        first, last = self.decided if twins else (0, 1000)
         place = (rng.permutation(count) + rng.random(count)) / count
         t = torch.from_numpy((first + place * (last - first)).astype(np.int64)).to(z.device)
         noise = torch.randn((count, *z.shape[1:]), generator=torch.Generator().manual_seed(int(rng.integers(2**31)))).to(z.device)
@@ -66,7 +71,7 @@ class NoiseLoss:
         """``prediction``, ``noise`` (n, channels, …, h, w); ``places`` (n, …, h, w), mean about 1."""
         squared = (prediction.float() - noise).square()
         if places is not None:
-            share = 0.5 * self.settled.to(t.device)[t][:, None, None]
+            share = 0.5 * self.settled.to(t.device)[t].view(-1, *[1] * (places.dim() - 1))
             squared = squared * (1 - share + share * places)[:, None]
         error = squared.flatten(1).mean(1)
         loss: torch.Tensor = (error * self.weights.to(error.device)[t]).mean()
@@ -137,20 +142,26 @@ def train_motion(
     folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, text: CLIPTextModel, unet: UNet2DConditionModel,
     steps: int, batch: int, clips: int, device: torch.device, half: bool, begun: MotionAdapter | None = None,
 ) -> MotionAdapter:  # fmt: skip
-    """Spatial weights and text encoder frozen, as AnimateDiff trains its motion modules; i.i.d. noise (the prior is training-free)."""
+    """Spatial weights and text encoder frozen, as AnimateDiff trains its motion modules; i.i.d. noise (the prior is training-free).
+
+    Most batches are clips of twins, or the modules would settle among themselves what the prompt is about.
+    """
     bank = clip_bank(folder, vae, tokenizer, clips, architectures.FRAMES, device)
+    twins = twin_bank(folder, vae, tokenizer, clips // 2, device, architectures.FRAMES)
     model = UNetMotionModel.from_unet2d(unet, begun or architectures.motion_adapter()).to(device)
     model.freeze_unet2d_params()
     attend_plainly(model)
-    noise_loss = NoiseLoss(architectures.scheduler(), tokenise(tokenizer, [""])[0])
+    empty = tokenise(tokenizer, [""])[0]
+    noise_loss = NoiseLoss(architectures.scheduler(), empty, frames=architectures.FRAMES, decided=DECIDED_IN_CLIPS)
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
-        z, ids, _ = bank.draw(rng, batch, device)
-        noisy, noise, t = noise_loss.noised(rng, z)
+        source = twins if rng.random() < TWINS else bank
+        z, ids, places = source.draw(rng, batch, device)
+        noisy, noise, t = noise_loss.noised(rng, z, twins=source is twins)
         with torch.no_grad():
             hidden = text(noise_loss.empty_some(rng, ids)).last_hidden_state
         hidden = hidden.repeat_interleave(z.shape[2], dim=0)  # one per frame, as the motion UNet wants them
-        return noise_loss(model(noisy, t, hidden).sample, noise, t)
+        return noise_loss(model(noisy, t, hidden).sample, noise, t, places)
 
     train("motion", model, loss_at, Recipe(steps, 5e-4 if begun else 1e-3, warm_up=50, ema_decay=0.995, save_every=50), folder, half=half)
     model.save_motion_modules(str(folder / "motion_adapter"))
