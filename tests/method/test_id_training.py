@@ -149,10 +149,13 @@ def test_far_views_are_small_on_grey_and_close_ones_large() -> None:
     assert (np.asarray(view(photo(), 64, zoom=2.5).mask)[0] == 0).all()
 
 
-def test_a_close_up_is_cut_off_below_and_large() -> None:
-    seen = {name: view(photo((40, 40), box), 64) for name, box in
-            {"portrait": (6, 8, 34, 40), "whole": (2, 2, 38, 38), "small, cut off": (30, 30, 40, 40)}.items()}  # fmt: skip
-    assert {name: is_close_up(view.mask) for name, view in seen.items()} == {"portrait": True, "whole": False, "small, cut off": False}
+@pytest.mark.parametrize(
+    ("box", "close"),
+    [((6, 8, 34, 40), True), ((6, 8, 34, 39), True), ((2, 2, 38, 36), False), ((30, 30, 40, 40), False)],
+    ids=["portrait", "portrait whose mask ends short of the edge", "whole", "small, cut off"],
+)
+def test_a_close_up_is_cut_off_below_and_large(box: tuple[int, int, int, int], close: bool) -> None:
+    assert is_close_up(view(photo((40, 40), box), 64).mask) == close
 
 
 @pytest.mark.parametrize("framed", [True, False])

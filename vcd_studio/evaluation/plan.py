@@ -82,10 +82,10 @@ class Arm:
 
 ONE_TOKEN = Learning("tokens", {**OURS, "tokens": 1, "unmasked_share": 1.0})
 EQUAL = {"steps": 200, "batch": 4, "augmented": False, "framed": True}
-"""What VCD has. Learning rates are the best of two or three tried on one identity outside the study (the next one up burns pictures to
-noise or loses the scene): the rivals' own are for networks a hundred times larger."""
-LORA = Learning("lora", {**EQUAL, "learning_rate": 3e-4})
-DREAMBOOTH = Learning("dreambooth", {**EQUAL, "learning_rate": 2e-5, "prior_pictures": 16})
+"""What VCD has. Learning rates are the best of two or three tried on one identity outside the study, on the very pack (the next one up
+burns pictures, or loses the kind or the scene)."""
+LORA = Learning("lora", {**EQUAL, "learning_rate": 6e-4})
+DREAMBOOTH = Learning("dreambooth", {**EQUAL, "learning_rate": 5e-6, "prior_pictures": 16})
 CUSTOM_DIFFUSION = Learning("custom-diffusion", {**EQUAL, "learning_rate": 1e-4, "prior_pictures": 16})
 UNMASKED = Learning("tokens", {**OURS, "unmasked_share": 1.0})
 

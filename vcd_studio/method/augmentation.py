@@ -81,7 +81,8 @@ def view(photo: TrainingPhoto, size: int, *, kind: Kind = "plain", flip: bool = 
 def is_close_up(mask: Image.Image) -> bool:
     """Whether a subject's mask ('L') is that of a portrait: it fills much of the picture, and goes on below it."""
     covered = np.asarray(mask) > 127
-    return bool(covered[-1].any() and covered.mean() >= CLOSE_UP)
+    lowest = covered[-max(1, len(covered) // 16) :]  # masks may end a few pixels short of the edge
+    return bool(lowest.any() and covered.mean() >= CLOSE_UP)
 
 
 def frame_subject(size: tuple[int, int], subject: tuple[int, int, int, int] | None) -> tuple[tuple[float, float], float]:

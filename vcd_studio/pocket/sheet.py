@@ -44,7 +44,8 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     grid = np.stack(clips).reshape(len(PROMPTS), given.seeds, *clips[0].shape)
     still = np.concatenate([np.concatenate([np.concatenate(list(clip[[4, 10]]), 1) for clip in row], 1) for row in grid])
-    Image.fromarray(still).resize((still.shape[1] * 2, still.shape[0] * 2), Image.Resampling.NEAREST).save(given.out / "sheet.png")
+    large = Image.fromarray(still).resize((still.shape[1] * 2, still.shape[0] * 2), Image.Resampling.NEAREST)
+    large.quantize(256).save(given.out / "sheet.png", optimize=True)
     frames = [Image.fromarray(np.concatenate([np.concatenate(list(row[:, index]), 1) for row in grid])) for index in range(grid.shape[2])]
     frames[0].save(given.out / "sheet.gif", save_all=True, append_images=frames[1:], duration=125, loop=0)
 
