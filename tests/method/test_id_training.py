@@ -12,7 +12,7 @@ from tiny import WIDTH, WORDS, tiny_networks
 
 from vcd_studio.method.augmentation import CAPTIONS, SHARES, TrainingPhoto, augment, frame_subject, is_close_up, view
 from vcd_studio.method.conditioning import encode
-from vcd_studio.method.id_tokens import IdTokens
+from vcd_studio.method.id_tokens import IdTokens, install
 from vcd_studio.method.id_training import IdTraining, TrainingOptions, masked_loss
 from vcd_studio.method.protocols import MethodError, Networks
 
@@ -118,6 +118,14 @@ def test_options_keep_norm_and_unmasked_share(networks: Networks) -> None:
     whole = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", TrainingOptions(batch=3, bank=3, unmasked_share=1.0))
     whole.prepare()
     assert (whole._draw()[1] == 1).all()
+
+
+def test_a_kept_norm_is_the_vocabularys_whoever_was_learnt_before(networks: Networks) -> None:
+    options = TrainingOptions(tokens=2, steps=2, batch=2, bank=2, keep_norm=True)
+    alone = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", options).step().token_norm
+    install(IdTokens("<tom>", "cat", torch.full((3, WIDTH), 50.0)), networks.tokenizer, networks.text_encoder)
+    after = IdTraining(networks, [photo()], "dog", "<rex>", options).step().token_norm
+    assert after == pytest.approx(alone, rel=1e-5)
 
 
 def test_one_photo_is_enough_none_is_not_and_a_mask_may_be_missing(networks: Networks) -> None:

@@ -81,9 +81,7 @@ class IdTraining(PhotoTraining):
         return rows
 
     def _keep_norm(self) -> None:
-        """Hold every row at the vocabulary's mean length."""
-        table = self.networks.text_encoder.get_input_embeddings().weight
-        others = torch.ones(len(table), dtype=torch.bool, device=table.device)
-        others[self.ids] = False
+        """Hold every row at the vocabulary's mean length; identities that were put in earlier are none of it."""
+        words = self.networks.text_encoder.get_input_embeddings().weight[: self.networks.tokenizer.vocab_size]
         with torch.no_grad():
-            self.rows.mul_(table[others].float().norm(dim=-1).mean() / self.rows.norm(dim=-1, keepdim=True).clamp_min(1e-8))
+            self.rows.mul_(words.float().norm(dim=-1).mean() / self.rows.norm(dim=-1, keepdim=True).clamp_min(1e-8))
