@@ -15,7 +15,8 @@ Kind = Literal["plain", "turned", "far", "close"]
 SHARES: dict[Kind, float] = {"plain": 0.4, "turned": 0.2, "far": 0.2, "close": 0.2}
 GREY = (127, 127, 127)
 CLOSE_UP = 0.28
-"""Share of the picture from which on a subject that the lower edge cuts off is seen close up."""
+"""Share of the picture from which on a subject that the lower edge cuts off is seen close up. Between pocket's portraits (from 0.30 on) and
+its other photos (to 0.26; of 100 identities, 9 in 10 lie within)."""
 PLAIN = ("a photo of a {}", "a {}", "the {}", "a photo of the {}", "a video of a {}")
 CAPTIONS: dict[Kind, tuple[str, ...]] = {
     "plain": PLAIN,

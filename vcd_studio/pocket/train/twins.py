@@ -74,11 +74,11 @@ def _other_collar(rng: np.random.Generator, who: Identity, shot: Shot) -> tuple[
 
 
 def _other_hat(rng: np.random.Generator, who: Identity, shot: Shot) -> tuple[Identity, Shot]:
+    """Another hat of the same colour; any for who has none."""
     hat = str(rng.choice([h for h in HATS if h not in ("none", who.hat)]))
-    if who.hat != "none":
-        return replace(who, hat=hat, names=tuple((hat if part == who.hat else part, colour) for part, colour in who.names)), shot
-    colour = str(rng.choice(sorted(BRIGHT)))
-    return replace(who, hat=hat, hat_colour=BRIGHT[colour], names=_named(who, who.hat, (hat, colour))), shot
+    colour = who.name_of(who.hat) or str(rng.choice(sorted(BRIGHT)))
+    true_colour = BRIGHT[colour] if who.hat == "none" else who.hat_colour
+    return replace(who, hat=hat, hat_colour=true_colour, names=_named(who, who.hat, (hat, colour))), shot
 
 
 def _glasses(rng: np.random.Generator, who: Identity, shot: Shot) -> tuple[Identity, Shot]:
