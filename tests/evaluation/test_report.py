@@ -20,14 +20,14 @@ class Measured:
     """Stands in for a study that is over: no network is asked anything."""
 
     rows_: list[dict[str, Any]]
-    followed_: list[dict[str, bool]] = field(default_factory=list)
+    followed_: list[dict[str, bool | None]] = field(default_factory=list)
     plan: Plan = field(default_factory=Plan)
     subjects: list[Subject] = field(default_factory=lambda: list(pocket_subjects(1, photo_count=1)))
 
     def rows(self) -> Iterator[dict[str, Any]]:
         return iter(self.rows_)
 
-    def followed(self) -> Iterator[dict[str, bool]]:
+    def followed(self) -> Iterator[dict[str, bool | None]]:
         return iter(self.followed_)
 
     def units(self) -> list[int]:
@@ -119,10 +119,13 @@ def test_settings_of_the_stages_have_their_sections(tmp_path: Path) -> None:
 
 
 def test_what_captions_said_is_counted_by_question(tmp_path: Path) -> None:
-    followed = [{"kind": True, "collar": False}, {"kind": True, "collar": True}, {"kind": True}]
+    followed: list[dict[str, bool | None]] = [
+        {"kind": True, "collar": False, "hair": None}, {"kind": True, "collar": True}, {"kind": True, "collar": None}
+    ]  # fmt: skip
     text = told(Measured([], followed), tmp_path)
-    assert line(text, "| kind ") == "| kind | 3 | 1.000 [1.000, 1.000] | 0.95 |"
-    assert line(text, "| collar ").startswith("| collar | 2 | 0.500 [0.000, 1.000]")
+    assert line(text, "| kind ") == "| kind | 3 | 3 | 1.000 [1.000, 1.000] | 0.95 |"
+    assert line(text, "| collar ").startswith("| collar | 3 | 2 | 0.500 [0.000, 1.000]")
+    assert line(text, "| hair ") == "| hair | 1 | 0 | – | 0.80 |"
 
 
 @pytest.mark.parametrize("arm", TABLE, ids=lambda arm: arm.slug)

@@ -9,11 +9,13 @@ from inspect import signature
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig, ViTConfig, ViTModel
 
 from vcd_studio.evaluation.encoders import ImageEncoder, ImageTextEncoder, Preprocessing
+from vcd_studio.evaluation.following import judge, prompts
 from vcd_studio.evaluation.metrics import Encoders
 from vcd_studio.evaluation.plan import PROMPTS, STAGE_SWEEPS, STAGE_USUAL, SWEEPS, TABLE, VCD, Arm, Learning, Plan
 from vcd_studio.evaluation.reading import likelihood, recognised
@@ -21,7 +23,7 @@ from vcd_studio.evaluation.report import cells, write_report
 from vcd_studio.evaluation.study import Study, Unit
 from vcd_studio.evaluation.subjects import pocket_subjects
 from vcd_studio.method.face import face
-from vcd_studio.method.protocols import Networks
+from vcd_studio.method.protocols import MethodError, Networks
 from vcd_studio.method.tiled import tiled
 from vcd_studio.models import load_pack
 from vcd_studio.models.oracle import Oracle
@@ -118,8 +120,38 @@ def test_what_is_judged_in_half_a_study_is_drawn_in_16_bits_and_judged_in_32(
     study(tmp_path, replace(PLAN, half=True, following=1, only=("vcd",))).run(lambda done, total, text: None)
     assert drawn
     assert all(drawn)
-    assert len(judged) == 1 + len(PROMPTS)
+    assert len(judged) == 2 + len(PROMPTS)  # a caption's true clip, too
     assert not any(judged)
+
+
+def test_a_folder_holds_one_packs_rows_made_one_way(study: Callable[[Path, Plan], Study], tmp_path: Path) -> None:
+    def run(plan: Plan, weights: str) -> None:
+        begun = study(tmp_path, plan)
+        begun.basis["weights"] = weights
+        begun.run(lambda done, total, text: None)
+
+    nothing = replace(PLAN, following=0, only=("none",))
+    run(nothing, "one")
+    run(replace(nothing, subjects=3, seeds=2), "one")
+    with pytest.raises(MethodError, match="was begun with other weights; choose another folder with --out"):
+        run(nothing, "another")
+    with pytest.raises(MethodError, match="was begun with steps 1, not 25;"):
+        run(replace(nothing, steps=25), "one")
+    (tmp_path / "study.json").unlink()
+    (tmp_path / "rows").mkdir()
+    with pytest.raises(MethodError, match="does not say what it was made with"):
+        run(nothing, "one")
+
+
+def test_what_no_true_clip_shows_is_not_asked(networks: Networks, judges: tuple[Oracle, Encoders], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = next(each for each in prompts(50) if {"fur", "scene"} <= set(each.told))
+    true = asked.true_clip()
+    assert true.shape == (16, 64, 64, 3)
+    answers = {True: {**asked.told, "fur": "not to be seen"}, False: {**asked.told, "scene": "not to be seen"}}
+    monkeypatch.setattr(Oracle, "answers", lambda self, frames: answers[np.array_equal(frames, true)])
+    read = judge(np.zeros_like(true), asked, judges[0])
+    assert (read.pop("fur"), read.pop("scene")) == (None, False)
+    assert all(read.values())
 
 
 def test_everything_is_asked_once_and_has_its_own_place() -> None:
@@ -172,6 +204,7 @@ def test_the_same_pictures_are_drawn_once_whatever_sweeps_they_are_on(
     path = tmp_path / "rows" / f"{first.path}.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(row))
+    (tmp_path / "study.json").write_text(json.dumps(study.basis))
     monkeypatch.setattr(Study, "units", lambda self: [first, second])
     study.run(lambda done, total, text: None)
     assert list(study.rows())[1] == {"arm": "photos-6", "name": "photos 6", "axis": "photos", "value": 6, "identity": 0.5}

@@ -22,6 +22,7 @@ ONE_THING = {
     "bright": {"bright", "names"},  # a collar of another colour
     "hat": {"hat", "hat_colour", "names"},
     "glasses": {"glasses", "names"},
+    "second": {"second", "names"},  # hair of another colour
 }
 
 
@@ -101,7 +102,7 @@ def test_clips_of_twins_are_looked_at_where_and_when_they_differ_at_their_own_ti
     assert places.shape == (2, frames, 4, 4)
     assert (places[:, 1, 0, 0] == 48).all()
     assert places.sum() == 96
-    loss = NoiseLoss(architectures.scheduler(), torch.zeros(3), frames=frames, decided=(900, 1000))
+    loss = NoiseLoss(architectures.scheduler(), torch.zeros(3), decided=(900, 1000))
     noisy, noise, t = loss.noised(np.random.default_rng(1), z, twins=True)
     assert (t >= 900).all()
     assert noisy.shape == z.shape

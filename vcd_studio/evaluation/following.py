@@ -10,18 +10,26 @@ import numpy as np
 from vcd_studio.method.protocols import Frames
 from vcd_studio.models.oracle import Oracle
 from vcd_studio.pocket.questions import said
-from vcd_studio.pocket.world import Framing, caption, sample_held_out_identity, sample_shot
+from vcd_studio.pocket.world import Framing, Identity, Shot, caption, render, sample_held_out_identity, sample_shot
 
 HIDDEN_IN_CLOSE_UPS = {"action", "lower", "second", "pattern"}
 """What a close up shows in part or not at all, so that nothing can be read off it."""
 
+FRAMES, FPS = 16, 8.0
+
 
 @dataclass(frozen=True)
 class Asked:
-    """One prompt, what it says (question → answer), and what of it can be seen in its framing."""
+    """One prompt, what it says that can be seen in its framing (question → answer), and whom and what it was written of."""
 
     prompt: str
     told: Mapping[str, str]
+    identity: Identity
+    shot: Shot
+
+    def true_clip(self) -> Frames:
+        """The clip that the prompt describes, as the world draws it."""
+        return np.stack([render(self.identity, self.shot, index / FPS).image for index in range(FRAMES)])
 
 
 def prompts(count: int, seed: int = 0) -> Iterator[Asked]:
@@ -34,11 +42,11 @@ def prompts(count: int, seed: int = 0) -> Iterator[Asked]:
         text = caption(identity, shot, rng)
         told = said(text, identity, shot)
         hidden = HIDDEN_IN_CLOSE_UPS if framing == "close up" else set()
-        yield Asked(text, {question: answer for question, answer in told.items() if question not in hidden})
+        yield Asked(text, {question: answer for question, answer in told.items() if question not in hidden}, identity, shot)
 
 
-def judge(clip: Frames, asked: Asked, oracle: Oracle) -> dict[str, bool]:
-    """For each thing said: whether the oracle reads it off the clip."""
-    seen = oracle.answers(clip)
-    return {question: seen[question] == answer for question, answer in asked.told.items()}
-
+def judge(clip: Frames, asked: Asked, oracle: Oracle) -> dict[str, bool | None]:
+    """For each thing said: whether the oracle reads it off the clip. None where it does not read it off the true clip either, as with
+    a black collar on a black dog: what such a clip says of the pack is nothing."""
+    seen, legible = oracle.answers(clip), oracle.answers(asked.true_clip())
+    return {question: seen[question] == answer if legible[question] == answer else None for question, answer in asked.told.items()}

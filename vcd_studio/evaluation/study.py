@@ -22,12 +22,15 @@ from vcd_studio.method.face import face
 from vcd_studio.method.finetuning import UnetWeights, begin_training, worn
 from vcd_studio.method.id_tokens import IdTokens
 from vcd_studio.method.pictures import to_frames
-from vcd_studio.method.protocols import Frames, Networks
+from vcd_studio.method.protocols import Frames, MethodError, Networks
 from vcd_studio.method.sampling import Sampling
 from vcd_studio.method.text_to_video import text_to_pictures, text_to_video
 from vcd_studio.method.tiled import tiled, upscale
 from vcd_studio.models.oracle import Oracle
 from vcd_studio.project.paths import write_atomic
+
+BASIS = ("pack", "steps", "guidance", "half", "picture_seeds", "clip", "dino")
+"""What of a plan every row of a folder shares; identities, seeds and arms may be added later."""
 
 OnStep = Callable[[], None]
 """Called between two steps of anything: may raise, to stop there."""
@@ -106,10 +109,12 @@ class Staged:
 
 
 class Study:
-    """``folder`` holds everything: trained/, clips/, rows/. The networks are the plan's pack, in 32 bits."""
+    """``folder`` holds everything: study.json (what all its rows share), trained/, clips/, rows/. The networks are the plan's pack, in
+    32 bits; ``weights`` names their files, as a hash does."""
 
-    def __init__(self, folder: Path, plan: Plan, networks: Networks, oracle: Oracle, encoders: Encoders) -> None:
+    def __init__(self, folder: Path, plan: Plan, networks: Networks, oracle: Oracle, encoders: Encoders, weights: str = "") -> None:
         self.folder, self.plan, self.networks, self.oracle, self.encoders = folder, plan, networks, oracle, encoders
+        self.basis = {"weights": weights} | {name: getattr(plan, name) for name in BASIS}
         self._learnt: dict[tuple[str, str], Learnt] = {}
 
     @cached_property
@@ -130,7 +135,11 @@ class Study:
         return [unit for unit in self.units() if not self._row(unit).is_file()]
 
     def run(self, on_unit: Callable[[int, int, str], None], on_step: OnStep = lambda: None) -> None:
-        """Do what is pending. ``on_unit(done, of, what comes now)``. What ``on_step`` raises goes through; finished units are kept."""
+        """Do what is pending. ``on_unit(done, of, what comes now)``. What ``on_step`` raises goes through; finished units are kept.
+
+        MethodError where the folder's rows were made by another pack, or with other settings: means over both would say nothing.
+        """
+        self._begin()
         total = len(self.units())
         pending = self.pending()
         for index, unit in enumerate(pending):
@@ -141,14 +150,28 @@ class Study:
             write_atomic(self._row(unit), json.dumps(rows).encode())
         on_unit(total, total, "done")
 
+    def _begin(self) -> None:
+        record = self.folder / "study.json"
+        if not record.is_file():
+            if (self.folder / "rows").is_dir():
+                raise MethodError(f"The study in {self.folder} does not say what it was made with; choose another folder with --out.")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(record, json.dumps(self.basis, indent=2).encode())
+            return
+        begun: dict[str, Any] = json.loads(record.read_bytes())
+        for name, now in self.basis.items():
+            if (then := begun.get(name)) != now:
+                what = "other weights" if name == "weights" else f"{name} {then!r}, not {now!r}"
+                raise MethodError(f"The study in {self.folder} was begun with {what}; choose another folder with --out.")
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """Every measured clip: arm, axis, value, subject, noun, prompt, seed and its figures."""
         for unit in self.units():
             if isinstance(unit, Unit) and self._row(unit).is_file():
                 yield from json.loads(self._row(unit).read_bytes())
 
-    def followed(self) -> Iterator[dict[str, bool]]:
-        """Of each caption drawn: what it said, and whether the oracle read that off the clip."""
+    def followed(self) -> Iterator[dict[str, bool | None]]:
+        """Of each caption drawn: what it said, and whether the oracle read that off the clip (None: cannot be read off a true one)."""
         for unit in self.units():
             if isinstance(unit, Following) and self._row(unit).is_file():
                 yield json.loads(self._row(unit).read_bytes())
@@ -165,7 +188,7 @@ class Study:
         """bf16 for what is learnt and drawn where the plan says so; never for what judges it."""
         return torch.autocast(self.networks.device.type, torch.bfloat16, enabled=half)
 
-    def _followed(self, unit: Following, on_step: OnStep) -> dict[str, bool]:
+    def _followed(self, unit: Following, on_step: OnStep) -> dict[str, bool | None]:
         sampling = Sampling(steps=self.plan.steps, guidance=self.plan.guidance, seed=unit.index)
         clip = text_to_video(self.networks, condition(self.networks, unit.asked.prompt), sampling, on_step=lambda *_: on_step())
         with self._arithmetic(half=False):

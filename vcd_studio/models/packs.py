@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,3 +110,8 @@ def _optional(network: Any, folder: Path | None, dtype: torch.dtype) -> Any:
 def hashes(pack: Pack) -> dict[str, str]:
     """SHA-256 of every file of the pack, by path inside it."""
     return {str(path.relative_to(pack.folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in pack.weights()}
+
+
+def digest(files: Mapping[str, str]) -> str:
+    """One SHA-256 for all of :func:`hashes`: the same for the same pack."""
+    return hashlib.sha256("\n".join(f"{file} {files[file]}" for file in sorted(files)).encode()).hexdigest()

@@ -26,7 +26,9 @@ DECIDED = (200, 800)
 """Timesteps in which a picture's poses and details come about (signal-to-noise ratio 2 to 0.015): what twins are told apart by."""
 TWINS = 0.7
 """Share of the batches that are twins."""
-DECIDED_IN_CLIPS = (500, 1000)
+TWINS_IN_CLIPS = 0.5
+"""The same of clips, which are also to learn how everything moves."""
+DECIDED_IN_CLIPS = (300, 1000)
 """The same of a clip: its frames show the same subject, and to who looks at all of them together the signal is as many times as strong.
 Even the last timestep is none too noisy then: there a module that learns from clips alone trusts what it sees more than what it is told."""
 
@@ -42,13 +44,13 @@ class NoiseLoss:
     """
 
     def __init__(
-        self, scheduler: DDIMScheduler, empty_ids: torch.Tensor, drop: float = 0.1, frames: int = 1, decided: tuple[int, int] = DECIDED
+        self, scheduler: DDIMScheduler, empty_ids: torch.Tensor, drop: float = 0.1, decided: tuple[int, int] = DECIDED
     ) -> None:
         self.scheduler, self.empty, self.drop, self.decided = scheduler, empty_ids, drop, decided
         alphas = scheduler.alphas_cumprod
         snr = alphas / (1 - alphas)
         self.weights = snr.rsqrt().clamp(max=10.0)
-        self.settled = snr * frames >= SETTLED
+        self.settled = snr >= SETTLED
 
     def noised(self, rng: np.random.Generator, z: torch.Tensor, twins: bool = False) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(noisy latents, ε, timesteps); timesteps are stratified over the batch. ``twins``: the batch's halves get the very same,
@@ -144,7 +146,7 @@ def train_motion(
 ) -> MotionAdapter:  # fmt: skip
     """Spatial weights and text encoder frozen, as AnimateDiff trains its motion modules; i.i.d. noise (the prior is training-free).
 
-    Most batches are clips of twins, or the modules would settle among themselves what the prompt is about.
+    Half of the batches are clips of twins, or the modules would settle among themselves what the prompt is about.
     """
     bank = clip_bank(folder, vae, tokenizer, clips, architectures.FRAMES, device)
     twins = twin_bank(folder, vae, tokenizer, clips // 2, device, architectures.FRAMES)
@@ -152,10 +154,10 @@ def train_motion(
     model.freeze_unet2d_params()
     attend_plainly(model)
     empty = tokenise(tokenizer, [""])[0]
-    noise_loss = NoiseLoss(architectures.scheduler(), empty, frames=architectures.FRAMES, decided=DECIDED_IN_CLIPS)
+    noise_loss = NoiseLoss(architectures.scheduler(), empty, decided=DECIDED_IN_CLIPS)
 
     def loss_at(rng: np.random.Generator) -> torch.Tensor:
-        source = twins if rng.random() < TWINS else bank
+        source = twins if rng.random() < TWINS_IN_CLIPS else bank
         z, ids, places = source.draw(rng, batch, device)
         noisy, noise, t = noise_loss.noised(rng, z, twins=source is twins)
         with torch.no_grad():

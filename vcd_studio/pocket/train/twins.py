@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vcd_studio.pocket.world import ACTIONS, BRIGHT, HATS, PATTERNS, Identity, Kind, Shot, caption, describe, is_held_out
+from vcd_studio.pocket.world import ACTIONS, BRIGHT, HAIR, HATS, PATTERNS, Identity, Kind, Shot, caption, describe, is_held_out
 
 KIND_OF_TWIN: dict[Kind, Kind] = {"dog": "cat", "cat": "dog", "man": "woman", "woman": "man"}
 STYLE_OF_TWIN = {"short": "long", "long": "short", "bun": "short", "curly": "curly"}
@@ -20,8 +20,9 @@ NEARLY = {"running": "walking", "walking": "running"}
 
 def twin(rng: np.random.Generator, who: Identity, shot: Shot) -> tuple[Identity, Shot]:
     """``who`` in ``shot`` with one thing changed that captions can name; never somebody held out."""
-    hats = [_other_hat] * (1 if who.hat == "none" else 8)  # most people have no hat
-    own = [_other_pattern, _other_collar] if who.is_animal else [_glasses, *hats]
+    bare = who.hat == "none"  # as most people are
+    heads = [_other_hat] * (1 if bare else 8) + [_other_hair] * (1 if bare else 3)
+    own = [_other_pattern, _other_collar] if who.is_animal else [_glasses, *heads]
     changes = [_other_action, _other_action, _other_kind, *own]
     while True:
         other, seen = changes[int(rng.integers(len(changes)))](rng, who, shot)
@@ -71,6 +72,14 @@ def _other_collar(rng: np.random.Generator, who: Identity, shot: Shot) -> tuple[
         return replace(who, collar=False, names=_named(who, "collar")), shot
     colour = str(rng.choice([c for c in sorted(BRIGHT) if c != who.name_of("collar")]))
     return replace(who, collar=True, bright=BRIGHT[colour], names=_named(who, "collar", ("collar", colour))), shot
+
+
+def _other_hair(rng: np.random.Generator, who: Identity, shot: Shot) -> tuple[Identity, Shot]:
+    """Of another colour; under a hat there is little of it to see."""
+    if who.hair_style == "bald":
+        return who, shot
+    colour = str(rng.choice([c for c in HAIR if c != who.name_of("hair")]))
+    return replace(who, second=HAIR[colour], names=tuple((part, colour if part == "hair" else c) for part, c in who.names)), shot
 
 
 def _other_hat(rng: np.random.Generator, who: Identity, shot: Shot) -> tuple[Identity, Shot]:

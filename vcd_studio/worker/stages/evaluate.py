@@ -9,7 +9,7 @@ from vcd_studio.evaluation.plan import Plan
 from vcd_studio.evaluation.report import write_report
 from vcd_studio.evaluation.study import Study
 from vcd_studio.locations import packs_dir
-from vcd_studio.models import find_pack
+from vcd_studio.models import digest, find_pack
 from vcd_studio.worker.context import StageContext
 
 REPORT_EVERY = 100
@@ -20,9 +20,9 @@ def run(context: StageContext) -> str | None:
     settings = context.settings
     plan = Plan.read(settings["plan"])
     networks = context.networks.get(settings["pack"], context.log, precise=True)
-    oracle, encoders = load_judges(find_pack(settings["pack"], packs_dir()), networks.device, plan.clip, plan.dino)
-    folder = context.job.project
-    study = Study(folder, plan, networks, oracle, encoders)
+    pack, folder = find_pack(settings["pack"], packs_dir()), context.job.project
+    oracle, encoders = load_judges(pack, networks.device, plan.clip, plan.dino)
+    study = Study(folder, plan, networks, oracle, encoders, weights=digest(context.networks.hashes(settings["pack"])))
     pending = len(study.pending())
     context.log(f"{pending} of {len(study.units())} clips are to be made, into {folder}")
 
