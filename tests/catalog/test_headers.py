@@ -34,6 +34,18 @@ def test_safetensors_and_their_metadata(tmp_path: Path) -> None:
     assert header.metadata == {"ss_base_model_version": "sd_v1"}
 
 
+@pytest.mark.parametrize("first", [0x80, 0x50, 0x1F])
+def test_a_header_whose_length_begins_like_another_format(first: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file(STATE, path)
+    whole = path.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    more = (first - length) % 256  # a header may end in spaces
+    path.write_bytes((length + more).to_bytes(8, "little") + whole[8 : 8 + length] + b" " * more + whole[8 + length :])
+    assert path.read_bytes()[0] == first
+    assert read_header(path).tensors == TENSORS
+
+
 @pytest.mark.parametrize(("zipped", "container"), [(True, "zip"), (False, "pickle")])
 def test_what_torch_saves_now_and_what_it_once_did(zipped: bool, container: str, tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "a.ckpt", _use_new_zipfile_serialization=zipped)

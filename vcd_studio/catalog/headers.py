@@ -60,6 +60,8 @@ def read_header(path: Path) -> Header:
             file.seek(0)
             if not size:
                 raise WeightsError(f"{path} is empty; download it again.")
+            if start[8:9] == b"{":  # first, for the length before it may look like anything
+                return _safetensors(file, size, path)
             if (other := _no_weights(start)) is not None:
                 raise WeightsError(f"{path} is {other}.")
             if start.startswith(b"PK\x03\x04"):
