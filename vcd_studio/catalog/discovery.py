@@ -1,0 +1,144 @@
+"""Weights on this machine: any folder is walked, and every file told by its keys, whichever program's tree it lies in.
+
+A folder in diffusers' layout (``model_index.json``, or a ``config.json`` that names a class) is one find, whatever its files are called:
+halves, shards, .bin or .safetensors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vcd_studio.catalog.headers import WeightsError, read_header
+from vcd_studio.catalog.recognise import FAMILY, SD1, Recognised, recognise
+
+SUFFIXES = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}
+DEEPEST = 12
+"""Folders in folders: a snapshot in the Hugging Face cache lies six deep."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """``what``: None where the file's keys are of no known layout; ``problem``: a sentence where it could not be read."""
+
+    path: Path
+    size: int
+    what: Recognised | None
+    problem: str = ""
+
+
+def discover(places: Iterable[Path]) -> Iterator[Found]:
+    """Everything in ``places``, folder by folder in the order of their names; what cannot be opened is passed over.
+
+    One file found twice, through a link or a cache's two names for it, is told once.
+    """
+    seen: set[tuple[int, int]] = set()
+    for place in places:
+        yield from _walk(place.expanduser(), seen, DEEPEST)
+
+
+def _walk(folder: Path, seen: set[tuple[int, int]], depth: int) -> Iterator[Found]:
+    if _seen_before(folder, seen):
+        return
+    if (found := _diffusers_folder(folder)) is not None:
+        yield found
+        return
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_dir():
+            if depth and not entry.name.startswith(".") and entry.name != "blobs":  # the cache's files, under their hashes
+                yield from _walk(entry, seen, depth - 1)
+        elif entry.suffix in SUFFIXES and entry.is_file() and not _seen_before(entry, seen):
+            yield told(entry)
+
+
+def _seen_before(path: Path, seen: set[tuple[int, int]]) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return True
+    key = (status.st_dev, status.st_ino)
+    if key in seen:
+        return True
+    seen.add(key)
+    return False
+
+
+def told(path: Path) -> Found:
+    """What one file is."""
+    size = path.stat().st_size
+    try:
+        return Found(path, size, recognise(read_header(path).shapes))
+    except WeightsError as error:
+        return Found(path, size, None, str(error))
+
+
+CLASSES = {"MotionAdapter": "motion", "ControlNetModel": "controlnet", "AutoencoderKL": "vae", "UNet2DConditionModel": "unet"}
+NAMES = {"motion": "a motion module", "controlnet": "a ControlNet", "vae": "a VAE", "unet": "a UNet"}
+
+
+def _diffusers_folder(folder: Path) -> Found | None:
+    if (index := _json(folder / "model_index.json")) is not None:
+        return Found(folder, _size(folder), _pipeline(folder, str(index.get("_class_name", ""))))
+    config = _json(folder / "config.json")
+    part = CLASSES.get(str(config.get("_class_name", ""))) if config is not None else None
+    if config is None or part is None:
+        return None
+    return Found(folder, _size(folder), _one_part(part, config))
+
+
+def _pipeline(folder: Path, name: str) -> Recognised:
+    reads = (_json(folder / "unet" / "config.json") or {}).get("cross_attention_dim")
+    if name == "StableDiffusionPipeline" and reads in FAMILY:
+        title = f"an {FAMILY[reads]} checkpoint"
+        return Recognised("base" if reads == SD1 else "", "diffusers", title, {"vae": "inside", "text encoder": "inside"})
+    return Recognised("", "diffusers", f"a {name or 'pipeline without a name'}")
+
+
+def _one_part(part: str, config: dict[str, Any]) -> Recognised:
+    name = NAMES[part]
+    if part == "motion":
+        if len(config.get("block_out_channels", ())) < 4:
+            return Recognised("", "diffusers", f"{name} for SDXL")
+        frames, middle = config.get("motion_max_seq_length", 32), config.get("use_motion_mid_block", True)
+        version = "v1" if frames == 24 else "v2" if middle else "v3"
+        return Recognised("motion", "diffusers", f"{name} ({version})", {"version": version, "frames": str(frames)})
+    if part == "vae":
+        usable = config.get("latent_channels", 4) == 4
+        return Recognised(part if usable else "", "diffusers", name if usable else f"{name} with another number of latent channels")
+    reads = config.get("cross_attention_dim")
+    family = FAMILY.get(reads, f"a base whose text is {reads} wide") if isinstance(reads, int) else "another base"
+    return Recognised(part if reads == SD1 else "", "diffusers", f"{name} for {family}")
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+TREES = (
+    "~/ComfyUI/models",
+    "~/stable-diffusion-webui/models",
+    "~/stable-diffusion-webui/embeddings",
+    "~/stable-diffusion-webui/extensions/sd-webui-animatediff/model",
+)
+
+
+def usual_places() -> list[Path]:
+    """Where weights lie without anybody saying so: the Hugging Face cache, and ComfyUI's and AUTOMATIC1111's trees in the home folder."""
+    hub = os.environ.get("HF_HUB_CACHE") or os.path.join(os.environ.get("HF_HOME") or "~/.cache/huggingface", "hub")
+    return [place for place in (Path(name).expanduser() for name in (hub, *TREES)) if place.is_dir()]
