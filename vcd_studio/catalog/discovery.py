@@ -140,5 +140,5 @@ TREES = (
 
 def usual_places() -> list[Path]:
     """Where weights lie without anybody saying so: the Hugging Face cache, and ComfyUI's and AUTOMATIC1111's trees in the home folder."""
-    hub = os.environ.get("HF_HUB_CACHE") or os.path.join(os.environ.get("HF_HOME") or "~/.cache/huggingface", "hub")
+    hub = os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface", "hub")
     return [place for place in (Path(name).expanduser() for name in (hub, *TREES)) if place.is_dir()]
