@@ -43,7 +43,7 @@ def test_a_comfyui_tree(comfyui: Path) -> None:
     found = {entry.path.name: entry for entry in discover([comfyui])}
     parts = {name: entry.what and entry.what.part for name, entry in found.items()}
     assert parts == {
-        "realistic.ckpt": "base", "xl.ckpt": "", "mm_sd_v15_v2.ckpt": "motion", "style.safetensors": "lora", "easy.pt": "embedding",
+        "realistic.ckpt": "base", "xl.ckpt": "", "mm_sd_v15_v2.ckpt": "motion_adapter", "style.safetensors": "lora", "easy.pt": "embedding",
         "broken.safetensors": None,
     }  # fmt: skip
     assert "a web page" in found["broken.safetensors"].problem
@@ -77,8 +77,10 @@ def test_folders_of_diffusers_are_one_find_each(tmp_path: Path) -> None:
         (tmp_path / name / "config.json").write_text(json.dumps(config))
     told = {found.path.name: (found.what.part, found.what.title) for found in discover([tmp_path]) if found.what}
     assert told == {
-        "sd15": ("base", "an SD 1.5 checkpoint"), "motion": ("motion", "a motion module (v1)"), "tile": ("", "a ControlNet for SD 2"),
-    }  # fmt: skip
+        "sd15": ("base", "an SD 1.5 checkpoint"),
+        "motion": ("motion_adapter", "a motion module (v1)"),
+        "tile": ("", "a ControlNet for SD 2"),
+    }
 
 
 def test_links_in_circles_and_folders_that_are_not_there(tmp_path: Path) -> None:

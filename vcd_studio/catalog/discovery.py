@@ -80,8 +80,8 @@ def told(path: Path) -> Found:
         return Found(path, size, None, str(error))
 
 
-CLASSES = {"MotionAdapter": "motion", "ControlNetModel": "controlnet", "AutoencoderKL": "vae", "UNet2DConditionModel": "unet"}
-NAMES = {"motion": "a motion module", "controlnet": "a ControlNet", "vae": "a VAE", "unet": "a UNet"}
+CLASSES = {"MotionAdapter": "motion_adapter", "ControlNetModel": "controlnet", "AutoencoderKL": "vae", "UNet2DConditionModel": "unet"}
+NAMES = {"motion_adapter": "a motion module", "controlnet": "a ControlNet", "vae": "a VAE", "unet": "a UNet"}
 
 
 def _diffusers_folder(folder: Path) -> Found | None:
@@ -104,12 +104,12 @@ def _pipeline(folder: Path, name: str) -> Recognised:
 
 def _one_part(part: str, config: dict[str, Any]) -> Recognised:
     name = NAMES[part]
-    if part == "motion":
+    if part == "motion_adapter":
         if len(config.get("block_out_channels", ())) < 4:
             return Recognised("", "diffusers", f"{name} for SDXL")
         frames, middle = config.get("motion_max_seq_length", 32), config.get("use_motion_mid_block", True)
         version = "v1" if frames == 24 else "v2" if middle else "v3"
-        return Recognised("motion", "diffusers", f"{name} ({version})", {"version": version, "frames": str(frames)})
+        return Recognised("motion_adapter", "diffusers", f"{name} ({version})", {"version": version, "frames": str(frames)})
     if part == "vae":
         usable = config.get("latent_channels", 4) == 4
         return Recognised(part if usable else "", "diffusers", name if usable else f"{name} with another number of latent channels")

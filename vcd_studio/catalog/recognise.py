@@ -131,10 +131,11 @@ def _motion(shapes: Shapes) -> Recognised | None:
     positions = _first(shapes, ".pos_encoder.pe" if original else ".pos_embed.pe")
     middle = _begins(shapes, "mid_block.motion_modules.")
     if positions is None:
-        return Recognised("motion", layout, "a motion module (AnimateLCM)", {"version": "lcm", "frames": "32", "middle": _yes(middle)})
+        facts = {"version": "lcm", "frames": "32", "middle": _yes(middle)}
+        return Recognised("motion_adapter", layout, "a motion module (AnimateLCM)", facts)
     version = "v1" if positions[1] == 24 else "v2" if middle else "v3"
     facts = {"version": version, "frames": str(positions[1]), "middle": _yes(middle)}
-    return Recognised("motion", layout, f"a motion module ({version})", facts)
+    return Recognised("motion_adapter", layout, f"a motion module ({version})", facts)
 
 
 def _controlnet(shapes: Shapes) -> Recognised | None:

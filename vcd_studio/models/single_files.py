@@ -64,7 +64,7 @@ def recognised(path: Path, part: str) -> Recognised:
 
 NEEDED = {
     "base": "an SD 1.5 checkpoint", "unet": "a UNet for SD 1.5", "vae": "a VAE", "text_encoder": "a CLIP text encoder, 768 wide",
-    "motion": "a motion module for SD 1.5", "controlnet": "a ControlNet for SD 1.5", "lora": "a LoRA for SD 1.5",
+    "motion_adapter": "a motion module for SD 1.5", "controlnet": "a ControlNet for SD 1.5", "lora": "a LoRA for SD 1.5",
     "embedding": "a textual inversion for SD 1.5", "upscaler": "an ESRGAN upscaler",
 }  # fmt: skip
 
@@ -137,7 +137,7 @@ def load_motion(path: Path, dtype: torch.dtype) -> MotionAdapter:
 
     The positions are sines (AnimateDiff's paper, appendix); where a file leaves them out, as AnimateLCM's does, they are made anew.
     """
-    found = recognised(path, "motion")
+    found = recognised(path, "motion_adapter")
     with told(path, "a motion module"):
         state = load_state(path)
         if found.layout == "original":
