@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from vcd_studio.catalog.packs import Pack, find_pack
 from vcd_studio.evaluation.judges import PARTS, load_judges
 from vcd_studio.method.protocols import MethodError
-from vcd_studio.models.packs import Pack, find_pack
 
 
 def without(*missing: str) -> Pack:

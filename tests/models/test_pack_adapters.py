@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from vcd_studio.catalog.packs import NEEDED, PackMissing, find_pack
 from vcd_studio.method.protocols import Box, UnknownNoun
 from vcd_studio.models.box_segmenter import BoxSegmenter
 from vcd_studio.models.centre_detector import CentreDetector, CentreGrounding, iou, labels_of
-from vcd_studio.models.packs import NEEDED, PackMissing, find_pack
 from vcd_studio.models.rrdbnet import RRDBNet
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
+from vcd_studio.catalog.packs import POCKET, PackMissing, digest, find_pack, hashes
 from vcd_studio.method.protocols import MethodError
-from vcd_studio.models import digest, find_pack, hashes, load_pack
+from vcd_studio.models import load_pack
 from vcd_studio.models.folders import variant_of
-from vcd_studio.models.packs import POCKET, PackMissing
 
 
 def write_pack(folder: Path, parts: dict[str, Path | str], extra: str = "") -> Path:

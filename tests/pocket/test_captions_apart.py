@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from vcd_studio.models.packs import POCKET
+from vcd_studio.catalog.packs import POCKET
 from vcd_studio.pocket.train.banks import tokenise
 from vcd_studio.pocket.train.text import ALTERNATIVES, LEAST_APART, Alternatives, too_near
 from vcd_studio.pocket.world import caption, sample_identity, sample_shot

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vcd_studio.catalog.packs import NEEDED, POCKET
 from vcd_studio.method.augmentation import TrainingPhoto
 from vcd_studio.method.conditioning import condition
 from vcd_studio.method.id_tokens import IdTokens
@@ -16,7 +17,6 @@ from vcd_studio.method.sampling import Sampling
 from vcd_studio.method.segmentation import segment
 from vcd_studio.method.text_to_video import text_to_video
 from vcd_studio.models import load_pack
-from vcd_studio.models.packs import NEEDED, POCKET
 from vcd_studio.pocket.examples import REX, held_out, photos
 from vcd_studio.pocket.train.measure import measure
 

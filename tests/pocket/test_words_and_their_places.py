@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from vcd_studio.models.packs import POCKET
+from vcd_studio.catalog.packs import POCKET
 from vcd_studio.pocket.train.text import resized
 from vcd_studio.pocket.train.words import counterparts, places
 from vcd_studio.pocket.world import KINDS, Identity, Kind, Shot, render, sample_identity

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from vcd_studio.catalog.packs import Pack
 from vcd_studio.evaluation.encoders import ImageEncoder, ImageTextEncoder
 from vcd_studio.evaluation.metrics import Encoders
 from vcd_studio.method.protocols import MethodError
-from vcd_studio.models import Pack
 from vcd_studio.models.oracle import Oracle
 
 PARTS = ("oracle", "clip", "dino")

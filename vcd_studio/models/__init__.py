@@ -1,5 +1,5 @@
 """Bringing networks: packs and the adapters that make them fit the method's protocols."""
 
-from vcd_studio.models.packs import Pack, PackMissing, digest, find_pack, hashes, load_pack
+from vcd_studio.models.packs import load_pack
 
-__all__ = ["Pack", "PackMissing", "digest", "find_pack", "hashes", "load_pack"]
+__all__ = ["load_pack"]

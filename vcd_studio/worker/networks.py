@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vcd_studio.catalog.packs import find_pack, hashes
 from vcd_studio.locations import packs_dir
 from vcd_studio.project.errors import InputError
 
@@ -56,8 +57,6 @@ class NetworkKeeper:
 
     def hashes(self, pack: str) -> dict[str, str]:
         """SHA-256 of every file of the pack, read once per worker."""
-        from vcd_studio.models import find_pack, hashes
-
         if pack not in self._hashes:
             self._hashes[pack] = hashes(find_pack(pack, packs_dir()))
         return self._hashes[pack]

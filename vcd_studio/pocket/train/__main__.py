@@ -10,10 +10,10 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, MotionAdapter, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer, ViTModel
 
+from vcd_studio.catalog.packs import POCKET
 from vcd_studio.models.box_segmenter import BoxSegmenter
 from vcd_studio.models.centre_detector import CentreDetector
 from vcd_studio.models.oracle import Oracle
-from vcd_studio.models.packs import POCKET
 from vcd_studio.models.rrdbnet import RRDBNet
 from vcd_studio.pocket.train import architectures
 from vcd_studio.pocket.train.clip import train_clip

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from vcd_studio.catalog.headers import WeightsError
 from vcd_studio.project.errors import InputError
 from vcd_studio.worker.context import StageContext
 
@@ -17,7 +18,7 @@ def _stage(module: str) -> Callable[[StageContext], str | None]:
         work: Callable[[StageContext], str | None] = importlib.import_module(f"{__name__}.{module}").run
         try:
             return work(context)
-        except MethodError as error:
+        except (MethodError, WeightsError) as error:
             raise InputError(str(error)) from error
 
     return run

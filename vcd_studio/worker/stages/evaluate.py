@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vcd_studio.catalog.packs import digest, find_pack
 from vcd_studio.evaluation.judges import load_judges
 from vcd_studio.evaluation.plan import Plan
 from vcd_studio.evaluation.report import write_report
 from vcd_studio.evaluation.study import Study
 from vcd_studio.locations import packs_dir
-from vcd_studio.models import digest, find_pack
 from vcd_studio.worker.context import StageContext
 
 REPORT_EVERY = 100
