@@ -31,6 +31,7 @@ NAMED = {
     *(f"queue {verb}" for verb in ("list", "show", "cancel", "retry", "move", "pause", "resume", "clear")),
     *(f"worker {verb}" for verb in ("start", "stop", "status", "run")),
     *(f"clips {verb}" for verb in ("list", "show", "export")),
+    *(f"models {verb}" for verb in ("list", "check", "add")),
 }
 
 
@@ -47,7 +48,10 @@ def test_every_verb_answers_in_json_and_helps_with_an_example(path: tuple[str, .
     assert said.err == ""
 
 
-@pytest.mark.parametrize("words", [["--help"], *([group, "--help"] for group in ("project", "identity", "queue", "worker", "clips"))])
+GROUPS = ("project", "identity", "queue", "worker", "clips", "models")
+
+
+@pytest.mark.parametrize("words", [["--help"], *([group, "--help"] for group in GROUPS)])
 def test_every_group_helps_with_an_example(words: list[str], studio: Any) -> None:
     said = studio(*words)
     assert said.code == 0

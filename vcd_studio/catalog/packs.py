@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
+from vcd_studio.catalog.discovery import discover, told
 from vcd_studio.catalog.headers import WeightsError
+from vcd_studio.catalog.recognise import Recognised
 
 POCKET = Path(__file__).parent.parent / "pocket" / "pack"
 NEEDED = ("tokenizer", "text_encoder", "vae", "unet", "motion_adapter", "scheduler")
@@ -92,6 +96,63 @@ def _parts(folder: Path, named: Any) -> dict[str, Path]:
             remedy = f"put it back, or change {folder / 'pack.toml'}"
             raise PackMissing(f"The {part} of the pack {folder.name} is not at {place} any more; {remedy}.")
     return parts
+
+
+def packs_in(packs_dir: Path) -> list[str]:
+    """Names of the packs that were added, and pocket."""
+    added = sorted(path.name for path in packs_dir.iterdir() if path.is_dir()) if packs_dir.is_dir() else []
+    return ["pocket", *added]
+
+
+ADDED = ("base", "unet", "vae", "text_encoder", "motion_adapter", "controlnet", "upscaler")
+"""What a pack can be put together from, as files or folders."""
+
+
+def add_pack(packs_dir: Path, name: str, places: Sequence[Path], description: str = "") -> Pack:
+    """A pack of files and folders that lie anywhere: each is told by its keys, which part it is. Nothing is copied.
+
+    Raises :class:`WeightsError` where one is no part of a pack, is there twice, or what every pack needs is not among them.
+    """
+    folder = packs_dir / name
+    if name == "pocket" or folder.exists():
+        raise PackMissing(f'There is a pack "{name}" already; choose another name, or remove {folder} first.')
+    parts: dict[str, Path] = {}
+    whats: dict[str, Recognised] = {}
+    for place in places:
+        what = _usable(place)
+        if what.part in parts:
+            raise PackMissing(f"{parts[what.part]} and {place} are both {what.title}; give one of them.")
+        parts[what.part], whats[what.part] = place.expanduser().absolute(), what
+    _check_whole(parts, whats)
+    folder.mkdir(parents=True)
+    about = {"name": name, "description": description, "parts": {part: str(place) for part, place in parts.items()}}
+    (folder / "pack.toml").write_text(tomli_w.dumps(about), encoding="utf-8")
+    return find_pack(name, packs_dir)
+
+
+def _usable(place: Path) -> Recognised:
+    if not place.exists():
+        raise PackMissing(f"There is no file {place}; check the path.")
+    found = next(discover([place]), None) if place.is_dir() else told(place)
+    if found is None or (found.what is None and not found.problem):
+        remedy = "give a checkpoint, a motion module, or a folder that diffusers wrote"
+        raise PackMissing(f"{place} is of no layout that is known here: {remedy}.")
+    if found.what is None:
+        raise WeightsError(found.problem)
+    if found.what.part not in ADDED:
+        raise PackMissing(f"{place} is {found.what.title}; a pack is put together from {', '.join(ADDED)}, for SD 1.5.")
+    return found.what
+
+
+def _check_whole(parts: Mapping[str, Path], whats: Mapping[str, Recognised]) -> None:
+    inside = whats["base"].facts if "base" in whats else {"vae": "missing", "text encoder": "missing"}
+    lacking = [] if "base" in parts or "unet" in parts else ["an SD 1.5 checkpoint"]
+    if not lacking:
+        lacking += ["a VAE"] if inside["vae"] == "missing" and "vae" not in parts else []
+        lacking += ["a CLIP text encoder"] if inside["text encoder"] == "missing" and "text_encoder" not in parts else []
+    lacking += [] if "motion_adapter" in parts else ["a motion module (AnimateDiff)"]
+    if lacking:
+        raise PackMissing(f"The pack lacks {' and '.join(lacking)}; give the file with the others.")
 
 
 def hashes(pack: Pack) -> dict[str, str]:

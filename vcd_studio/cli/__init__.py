@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from vcd_studio.cli import clips, demo, evaluate, generate, identities, projects, queue, workers
+from vcd_studio.cli import clips, demo, evaluate, generate, identities, models, projects, queue, workers
 from vcd_studio.cli.answers import EXAMPLE, INPUT_WRONG, INTERRUPTED, WORK_FAILED, tell
 from vcd_studio.project.errors import InputError
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verbs in (projects.app, identities.app, queue.app, workers.app, clips.app):
+for verbs in (projects.app, identities.app, queue.app, workers.app, clips.app, models.app):
     app.add_typer(verbs)
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)

@@ -11,12 +11,12 @@ from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, MotionAdapt
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from vcd_studio.catalog.packs import Pack, PackMissing, find_pack
-from vcd_studio.method.protocols import MethodError, Networks
+from vcd_studio.method.protocols import MethodError, Networks, Upscaler
 from vcd_studio.models.box_segmenter import BoxSegmenter
 from vcd_studio.models.centre_detector import CentreDetector, CentreFaces, CentreGrounding
 from vcd_studio.models.folders import from_folder
 from vcd_studio.models.rrdbnet import RRDBNet
-from vcd_studio.models.single_files import SD15, load_base, load_controlnet, load_motion, load_text_encoder, load_vae
+from vcd_studio.models.single_files import SD15, load_base, load_controlnet, load_motion, load_text_encoder, load_upscaler, load_vae
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def load_pack(
             motion_unet=motion_unet,
             scheduler=base.scheduler,
             controlnet=_controlnet(pack, dtype),
-            upscaler=_optional(RRDBNet, pack.part("upscaler"), dtype),
+            upscaler=_upscaler(pack, dtype),
             segmenter=_optional(BoxSegmenter, pack.part("segmenter"), dtype),
             device=device,
             dtype=dtype,
@@ -107,6 +107,14 @@ def _controlnet(pack: Pack, dtype: torch.dtype) -> ControlNetModel | None:
     if place is None:
         return None
     return load_controlnet(place, dtype) if place.is_file() else from_folder(ControlNetModel, place, dtype)
+
+
+def _upscaler(pack: Pack, dtype: torch.dtype) -> Upscaler | None:
+    place = pack.part("upscaler")
+    if place is not None and place.is_file():
+        return load_upscaler(place, dtype)
+    network: Upscaler | None = _optional(RRDBNet, place, dtype)
+    return network
 
 
 def _optional(network: Any, folder: Path | None, dtype: torch.dtype) -> Any:

@@ -20,7 +20,9 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from vcd_studio.catalog.headers import WeightsError, read_header
 from vcd_studio.catalog.recognise import WRAPPERS, Recognised, recognise
-from vcd_studio.method.protocols import MethodError
+from vcd_studio.method.protocols import MethodError, Upscaler
+from vcd_studio.models.rrdbnet import RRDBNet
+from vcd_studio.models.spandrel_upscaler import SpandrelUpscaler
 
 State = dict[str, torch.Tensor]
 SD15 = Path(__file__).parent / "configs" / "sd15"
@@ -83,9 +85,13 @@ def load_state(path: Path) -> State:
         return _plain(state)
 
 
+NESTS = ("state_dict", "params_ema", "params")
+"""Under which name training programs save what they have learnt; ESRGAN's averaged weights go before the last ones."""
+
+
 def _plain(state: Any) -> State:
-    while isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    for name in NESTS:
+        state = state[name] if isinstance(state.get(name), dict) else state
     for wrapper in WRAPPERS:
         inside = {key.removeprefix(wrapper): value for key, value in state.items() if key.startswith(wrapper)}
         state = inside or state
@@ -150,6 +156,21 @@ def load_motion(path: Path, dtype: torch.dtype) -> MotionAdapter:
         if unexpected:
             raise MethodError(f"{path} holds {unexpected[0]}, which no motion module for SD 1.5 has.")
     return adapter.to(dtype)
+
+
+def load_upscaler(path: Path, dtype: torch.dtype) -> Upscaler:
+    """ESRGAN's family: Real-ESRGAN's RRDB networks by our own, every other layout by spandrel where that is installed."""
+    found = recognised(path, "upscaler")
+    if found.layout != "esrgan":
+        return SpandrelUpscaler.load(path, dtype)
+    with told(path, "an upscaler"):
+        state = load_state(path)
+        features, growth = state["conv_first.weight"].shape[0], state["body.0.rdb1.conv1.weight"].shape[0]
+        blocks = len({key.split(".")[1] for key in state if key.startswith("body.")})
+        network = RRDBNet(int(found.facts["scale"]), features, blocks, growth)
+        network.load_state_dict(state, assign=True)
+    upscaler: Upscaler = network.to(dtype).eval()
+    return upscaler
 
 
 def load_controlnet(path: Path, dtype: torch.dtype) -> ControlNetModel:

@@ -1,0 +1,95 @@
+"""``vcd-studio models``: what is here, what a file is, and packs put together from files told by their keys."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.catalog import layouts
+from tests.catalog.test_discovery import write
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """What a person has on disk."""
+    root = tmp_path / "models"
+    write(root / "realistic.ckpt", layouts.sd15())
+    write(root / "without-vae.ckpt", layouts.sd15(vae=False))
+    write(root / "xl.ckpt", layouts.sdxl())
+    write(root / "mm.ckpt", layouts.animatediff("v2"))
+    write(root / "vae.ckpt", layouts.ldm_vae())
+    return root
+
+
+def test_a_pack_is_put_together_whatever_the_files_are_called_and_listed(tree: Path, studio: Any, studio_home: Path) -> None:
+    added = studio("models", "add", "mine", str(tree / "mm.ckpt"), str(tree / "realistic.ckpt"), "--description", "My own", "--json")
+    assert added.code == 0
+    assert added.json["parts"] == {"base": str(tree / "realistic.ckpt"), "motion_adapter": str(tree / "mm.ckpt")}
+    about = tomllib.loads((studio_home / "data" / "packs" / "mine" / "pack.toml").read_text())
+    assert about["parts"]["base"] == str(tree / "realistic.ckpt")
+    listed = studio("models", "list", "--json").json
+    assert [(pack["name"], pack["problem"]) for pack in listed] == [("pocket", ""), ("mine", "")]
+    assert listed[1]["description"] == "My own"
+    assert listed[1]["size"] >= (tree / "realistic.ckpt").stat().st_size
+
+
+def test_a_pack_whose_file_went_away_says_so_in_the_list(tree: Path, studio: Any) -> None:
+    assert studio("models", "add", "mine", str(tree / "mm.ckpt"), str(tree / "realistic.ckpt")).code == 0
+    (tree / "mm.ckpt").unlink()
+    (broken,) = [pack for pack in studio("models", "list", "--json").json if pack["name"] == "mine"]
+    assert f"is not at {tree / 'mm.ckpt'} any more" in broken["problem"]
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (["realistic.ckpt"], "The pack lacks a motion module (AnimateDiff)"),
+        (["mm.ckpt"], "The pack lacks an SD 1.5 checkpoint"),
+        (["mm.ckpt", "without-vae.ckpt"], "The pack lacks a VAE"),
+        (["mm.ckpt", "xl.ckpt"], "xl.ckpt is an SDXL checkpoint"),
+        (["mm.ckpt", "mm.ckpt", "realistic.ckpt"], "are both a motion module (v2); give one of them"),
+        (["nowhere.ckpt"], "There is no file"),
+    ],
+)
+def test_what_makes_no_pack_is_refused_and_leaves_nothing(files: list[str], says: str, tree: Path, studio: Any, studio_home: Path) -> None:
+    said = studio("models", "add", "mine", *(str(tree / file) for file in files))
+    assert said.code == 2
+    assert says in said.err
+    assert not (studio_home / "data" / "packs" / "mine").exists()
+
+
+def test_a_vae_of_its_own_makes_up_for_a_checkpoint_without_one_and_a_name_is_taken_once(tree: Path, studio: Any) -> None:
+    files = [str(tree / name) for name in ("mm.ckpt", "without-vae.ckpt", "vae.ckpt")]
+    assert studio("models", "add", "mine", *files).code == 0
+    again = studio("models", "add", "mine", *files)
+    assert again.code == 2
+    assert 'There is a pack "mine" already' in again.err
+    assert studio("models", "add", "../mine", *files).code == 2
+
+
+def test_check_says_what_every_file_is_and_fails_where_one_is_broken(tree: Path, studio: Any) -> None:
+    checked = studio("models", "check", str(tree), "--json")
+    assert checked.code == 0
+    assert {Path(entry["path"]).name: entry["part"] for entry in checked.json} == {
+        "realistic.ckpt": "base", "without-vae.ckpt": "base", "xl.ckpt": "", "mm.ckpt": "motion_adapter", "vae.ckpt": "vae",
+    }  # fmt: skip
+    (tree / "page.safetensors").write_bytes(b"<html>")
+    broken = studio("models", "check", str(tree))
+    assert broken.code == 1
+    assert "is a web page" in broken.out
+    assert "an SDXL checkpoint" in broken.out
+    one = studio("models", "check", str(tree / "xl.ckpt"), "--json")
+    assert [entry["what"] for entry in one.json] == ["an SDXL checkpoint"]
+
+
+def test_check_without_places_looks_where_programs_keep_theirs(studio: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("HF_HOME", raising=False)
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    assert studio("models", "check").out.startswith("No weights in the usual places")
+    write(tmp_path / "ComfyUI" / "models" / "vae" / "a.ckpt", layouts.ldm_vae())
+    assert "a VAE" in studio("models", "check").out
+    assert studio("models", "check", str(tmp_path / "nowhere")).code == 2
