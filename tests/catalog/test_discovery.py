@@ -83,6 +83,16 @@ def test_folders_of_diffusers_are_one_find_each(tmp_path: Path) -> None:
     }
 
 
+def test_yunet_is_told_from_other_graphs_by_what_it_gives(tmp_path: Path) -> None:
+    (tmp_path / "faces.onnx").write_bytes(b"\x08\x06 pytorch cls_8 obj_16 bbox_32 kps_32")
+    (tmp_path / "other.onnx").write_bytes(b"\x08\x06 pytorch logits and more of it")
+    (tmp_path / "page.onnx").write_bytes(b"<!DOCTYPE html><html></html>")
+    found = {entry.path.name: entry for entry in discover([tmp_path])}
+    parts = {name: (entry.what.part, entry.what.title) for name, entry in found.items() if entry.what}
+    assert parts == {"faces.onnx": ("faces", "YuNet"), "other.onnx": ("", "an ONNX graph")}
+    assert "is a web page" in found["page.onnx"].problem
+
+
 def test_links_in_circles_and_folders_that_are_not_there(tmp_path: Path) -> None:
     write(tmp_path / "a" / "easy.pt", {"emb_params": (2, 768)})
     (tmp_path / "a" / "again").symlink_to(tmp_path)

@@ -16,7 +16,7 @@ from typing import Any
 from vcd_studio.catalog.headers import WeightsError, read_header
 from vcd_studio.catalog.recognise import FAMILY, SD1, Recognised, recognise
 
-SUFFIXES = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"}
+SUFFIXES = {".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".onnx"}
 DEEPEST = 12
 """Folders in folders: a snapshot in the Hugging Face cache lies six deep."""
 
@@ -74,10 +74,32 @@ def _seen_before(path: Path, seen: set[tuple[int, int]]) -> bool:
 def told(path: Path) -> Found:
     """What one file is."""
     size = path.stat().st_size
+    if (graph := _onnx(path, size)) is not None:
+        return Found(path, size, graph)
     try:
         return Found(path, size, recognise(read_header(path).shapes))
     except WeightsError as error:
         return Found(path, size, None, str(error))
+
+
+YUNET = (b"cls_8", b"obj_16", b"bbox_32", b"kps_32")
+"""YuNet's outputs, as OpenCV asks for them."""
+LARGEST_GRAPH = 64 * 2**20
+
+
+def _onnx(path: Path, size: int) -> Recognised | None:
+    """An ONNX graph (a protobuf whose first field is its version), told by the names of what it gives."""
+    if path.suffix != ".onnx" or not 16 < size < LARGEST_GRAPH:
+        return None
+    try:
+        graph = path.read_bytes()
+    except OSError:
+        return None
+    if graph[:1] != b"\x08":
+        return None
+    if all(name in graph for name in YUNET):
+        return Recognised("faces", "onnx", "YuNet")
+    return Recognised("", "onnx", "an ONNX graph")
 
 
 CLASSES = {"MotionAdapter": "motion_adapter", "ControlNetModel": "controlnet", "AutoencoderKL": "vae", "UNet2DConditionModel": "unet"}

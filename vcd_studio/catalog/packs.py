@@ -104,7 +104,7 @@ def packs_in(packs_dir: Path) -> list[str]:
     return ["pocket", *added]
 
 
-ADDED = ("base", "unet", "vae", "text_encoder", "motion_adapter", "controlnet", "upscaler")
+ADDED = ("base", "unet", "vae", "text_encoder", "motion_adapter", "controlnet", "upscaler", "segmenter", "faces")
 """What a pack can be put together from, as files or folders."""
 
 

@@ -11,11 +11,13 @@ from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, MotionAdapt
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from vcd_studio.catalog.packs import Pack, PackMissing, find_pack
-from vcd_studio.method.protocols import MethodError, Networks, Upscaler
+from vcd_studio.method.protocols import FaceDetector, MethodError, Networks, Segmenter, Upscaler
 from vcd_studio.models.box_segmenter import BoxSegmenter
 from vcd_studio.models.centre_detector import CentreDetector, CentreFaces, CentreGrounding
+from vcd_studio.models.faces import PeopleAndPets, YuNetFaces
 from vcd_studio.models.folders import from_folder
 from vcd_studio.models.rrdbnet import RRDBNet
+from vcd_studio.models.sam import load_sam
 from vcd_studio.models.single_files import SD15, load_base, load_controlnet, load_motion, load_text_encoder, load_upscaler, load_vae
 
 
@@ -51,14 +53,13 @@ def load_pack(
             scheduler=base.scheduler,
             controlnet=_controlnet(pack, dtype),
             upscaler=_upscaler(pack, dtype),
-            segmenter=_optional(BoxSegmenter, pack.part("segmenter"), dtype),
+            segmenter=_segmenter(pack, dtype),
             device=device,
             dtype=dtype,
         )
         if (grounding := _optional(CentreDetector, pack.part("grounding"), dtype)) is not None:
             networks.grounding = CentreGrounding(grounding.to(device))
-        if (faces := _optional(CentreDetector, pack.part("faces"), dtype)) is not None:
-            networks.faces = CentreFaces(faces.to(device))
+        networks.faces = _faces(pack, networks, dtype)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise MethodError(f"The pack {name} in {pack.folder} cannot be loaded: {str(error).splitlines()[0]}") from error
     for network in (base.text_encoder, base.vae, base.unet, motion_unet, networks.controlnet, networks.upscaler, networks.segmenter):
@@ -115,6 +116,24 @@ def _upscaler(pack: Pack, dtype: torch.dtype) -> Upscaler | None:
         return load_upscaler(place, dtype)
     network: Upscaler | None = _optional(RRDBNet, place, dtype)
     return network
+
+
+def _segmenter(pack: Pack, dtype: torch.dtype) -> Segmenter | None:
+    place = pack.part("segmenter")
+    if place is not None and place.is_file():
+        return load_sam(place, dtype)
+    network: Segmenter | None = _optional(BoxSegmenter, place, dtype)
+    return network
+
+
+def _faces(pack: Pack, networks: Networks, dtype: torch.dtype) -> FaceDetector | None:
+    """None where the pack has neither a face detector nor what grounds a pet's head."""
+    place = pack.part("faces")
+    if place is not None and place.is_dir():
+        return CentreFaces(_optional(CentreDetector, place, dtype).to(networks.device))
+    if place is None and networks.grounding is None:
+        return None
+    return PeopleAndPets(None if place is None else YuNetFaces(place), networks.grounding)
 
 
 def _optional(network: Any, folder: Path | None, dtype: torch.dtype) -> Any:

@@ -68,6 +68,7 @@ NEEDED = {
     "base": "an SD 1.5 checkpoint", "unet": "a UNet for SD 1.5", "vae": "a VAE", "text_encoder": "a CLIP text encoder, 768 wide",
     "motion_adapter": "a motion module for SD 1.5", "controlnet": "a ControlNet for SD 1.5", "lora": "a LoRA for SD 1.5",
     "embedding": "a textual inversion for SD 1.5", "upscaler": "an ESRGAN upscaler",
+    "segmenter": "Segment Anything or MobileSAM",
 }  # fmt: skip
 
 
