@@ -12,8 +12,8 @@ from vcd_studio.method.protocols import Box, Grounding, MethodError
 
 PEOPLE = {"person", "man", "woman", "boy", "girl", "child", "baby", "lady", "guy", "face", "human", "people", "actor", "actress"}
 LEAST_SIDE = 1080
-"""Pixels: smaller pictures are enlarged first. A skier's face, 55 pixels wide in pictures of 718, is found in 4 of 16 as they are and in 14 at
-1080; from 1800 on there is a second "face" in some, and in some of a runner's, too."""
+"""Pixels: smaller pictures are enlarged first. A skier's face, 55 pixels wide in pictures of 718, is found in 4 of 16 as they are and in
+14 at 1080; from 1800 on there is a second "face" in some of them, and in some of a runner's, too."""
 
 
 class YuNetFaces:
