@@ -67,6 +67,12 @@ def test_parameters_and_tensors_that_share_a_storage(tmp_path: Path) -> None:
     assert read_header(tmp_path / "a.pt").shapes == {"p": (3,), "first": (2, 4), "second": (4, 4)}
 
 
+def test_a_dict_of_parameters_as_old_embeddings_have(tmp_path: Path) -> None:
+    rows = torch.nn.ParameterDict({"*": torch.nn.Parameter(torch.zeros(2, 768))})
+    torch.save({"string_to_param": rows, "name": "cat"}, tmp_path / "a.pt", _use_new_zipfile_serialization=False)
+    assert read_header(tmp_path / "a.pt").shapes == {"string_to_param.*": (2, 768)}
+
+
 class Hostile:
     def __init__(self, call: Any, *given: Any) -> None:
         self._call = call, given
@@ -132,7 +138,7 @@ def test_a_zip_without_weights_and_a_file_that_is_not_there(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "pickle"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 0.999), where=st.integers(0, 10**6), byte=st.integers(0, 255))
 def test_cut_off_or_damaged_anywhere_it_says_so_or_reads(kind: str, share: float, where: int, byte: int, tmp_path: Path) -> None:
     path = tmp_path / f"{kind}.weights"

@@ -112,7 +112,7 @@ def _safetensors(file: IO[bytes], size: int, path: Path) -> Header:
 
 
 def _cut_off(path: Path) -> str:
-    return f"{path} is cut off: its end is missing; download it again."
+    return f"{path} is cut off or damaged; download it again."
 
 
 def _zipped(file: IO[bytes], path: Path) -> Header:
@@ -125,7 +125,7 @@ def _zipped(file: IO[bytes], path: Path) -> Header:
                 raise WeightsError(f"{path} has more keys than any file of weights; it was left alone.")
             with archive.open(record) as pickled:
                 return Header("zip", _tensors(_unpickled(pickled, path)))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error) as error:  # zipfile's own
         raise WeightsError(_cut_off(path)) from error
 
 
@@ -156,6 +156,15 @@ class _Storage:
 
 class _Mapping(dict[Any, Any]):
     """An OrderedDict, which state dicts are; what hangs on it (``_metadata``) may."""
+
+
+class _ParameterDict(_Mapping):
+    """torch's: old embedding files are made of it."""
+
+    def __setstate__(self, state: Any) -> None:
+        parameters = state.get("_parameters") if isinstance(state, dict) else None
+        if isinstance(parameters, dict):
+            self.update(parameters)
 
 
 class _Inert(dict[Any, Any]):
@@ -213,6 +222,10 @@ class _Unpickler(pickle.Unpickler):
             return _parameter
         if (module, name) == ("collections", "OrderedDict"):
             return _Mapping
+        if (module, name) == ("torch.nn.modules.container", "ParameterDict"):
+            return _ParameterDict
+        if module in ("builtins", "__builtin__") and name in ("set", "frozenset"):
+            return set
         if (module, name) in INERT:
             return _Inert
         raise WeightsError(
@@ -220,7 +233,9 @@ class _Unpickler(pickle.Unpickler):
             "Get it as .safetensors."
         )
 
-    def persistent_load(self, identifier: Any) -> _Storage:
+    def persistent_load(self, identifier: Any) -> Any:
+        if isinstance(identifier, tuple) and identifier[:1] == ("module",):  # before 1.6: a class (find_class let it in) with its source
+            return identifier[1]
         storage = identifier[1] if isinstance(identifier, tuple) and len(identifier) > 1 else None
         return storage if isinstance(storage, _Storage) else _Storage("?")
 

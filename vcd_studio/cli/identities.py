@@ -1,20 +1,34 @@
-"""``vcd-studio identity add|segment|train|show``"""
+"""``vcd-studio identity add|segment|train|show|import|export``"""
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, Follow, Json, NoWorker, ProjectPath, answer, group, table, tell
+from vcd_studio.cli.answers import EXAMPLE, INPUT_WRONG, Follow, Json, NoWorker, ProjectPath, answer, group, table, tell
 from vcd_studio.cli.following import finish, job_object, need_worker
+from vcd_studio.project.errors import InputError
 
 if TYPE_CHECKING:
     from vcd_studio.project.identity import Identity, Run
 
 app = group("identity", "Who or what the clips are of: photos, masks, ID tokens.", "vcd-studio identity show my-film rex")
+
+
+class Program(StrEnum):
+    """Who reads an exported file."""
+
+    DIFFUSERS = "diffusers"
+    COMFYUI = "comfyui"
+    A1111 = "a1111"
+
+
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The identity's name.")]
 
 
@@ -115,6 +129,85 @@ def show(project: ProjectPath, name: Name, as_json: Json = False) -> None:
     untrained = f"not trained yet: vcd-studio identity train {project} {name}"
     lines += ["", *table(("run", "method", "state", "steps", "loss", ""), runs, untrained)]
     answer(shown, lines, as_json)
+
+
+@app.command("import", epilog=f"{EXAMPLE} vcd-studio identity import my-film rex rex.safetensors --noun dog")
+def import_tokens(
+    project: ProjectPath,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The identity that gets the tokens; made where it is not there.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Textual inversion: .safetensors, .pt or .bin, of diffusers, A1111 or the paper.")
+    ],
+    noun: Annotated[str, typer.Option("--noun", metavar="N", help="What it is, as one would say it: dog, woman, stuffed animal.")],
+    consent: Annotated[
+        bool | None, typer.Option("--consent/--no-consent", help="For a person: whether that person agreed to clips of them.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Take tokens that were learnt elsewhere; they become the identity's newest run."""
+    from vcd_studio.project.project import Project, remember_project
+
+    opened = Project.open(project)
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "tokens.safetensors"
+        _converted(file, target, f"<{name}>", noun)
+        there = name in opened.identity_names()
+        identity = opened.identity(name) if there else opened.import_identity(name, noun, consent)
+        run = identity.import_run(target, file)
+    remember_project(opened.path)
+    answer(identity_object(identity), [f"Imported {file.name} as {run.name} of {identity.token}, a {identity.noun}."], as_json)
+
+
+def _converted(file: Path, target: Path, token: str, noun: str) -> None:
+    """``file`` as ID tokens in ``target``, by a process that has torch. InputError with its sentence where that fails."""
+    from vcd_studio.catalog.headers import WeightsError, read_header
+    from vcd_studio.catalog.recognise import recognise
+
+    try:
+        found = recognise(read_header(file).shapes)
+    except WeightsError as error:
+        raise InputError(str(error)) from error
+    if found is not None and found.part != "embedding":
+        raise InputError(f"{file} is {found.title}; ID tokens are a textual inversion for SD 1.5.")
+    need_worker(no_worker=False)
+    command = [sys.executable, "-m", "vcd_studio.worker.importing", str(file), str(target), token, noun]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        said = ended.stderr.strip().splitlines() or ["it cannot be read"]
+        raise InputError(said[-1] if ended.returncode == INPUT_WRONG else f"{file} could not be imported: {said[-1]}")
+
+
+@app.command("export", epilog=f"{EXAMPLE} vcd-studio identity export my-film rex --format comfyui")
+def export(
+    project: ProjectPath,
+    name: Name,
+    program: Annotated[Program, typer.Option("--format", help="Which program is to read the file.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: NAME.safetensors here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The newest ID tokens as a file for diffusers, ComfyUI or AUTOMATIC1111."""
+    from vcd_studio.catalog.embeddings import for_program, how_to_use
+    from vcd_studio.catalog.headers import WeightsError
+    from vcd_studio.project.paths import write_atomic
+    from vcd_studio.project.project import Project
+
+    identity = Project.open(project).identity(name)
+    run = identity.latest_tokens()
+    if run is None:
+        raise InputError(f"{identity.token} has no ID tokens yet; train it: vcd-studio identity train {project} {name}")
+    target = (out or Path(f"{name}.safetensors")).expanduser()
+    if target.suffix != ".safetensors":
+        raise InputError(f"{target} should end in .safetensors, which all three programs read.")
+    if target.exists():
+        raise InputError(f"{target} is there already; choose another name with --out.")
+    try:
+        content = for_program(run.tokens_path, identity.token, program.value)
+    except WeightsError as error:
+        raise InputError(str(error)) from error
+    write_atomic(target, content)
+    use = how_to_use(target, identity.token, identity.noun, program.value)
+    told = {"file": target.absolute(), "format": program.value, "run": run.name, "token": identity.token, "use": use}
+    answer(told, [f"Wrote {target} from {run.name}.", use], as_json)
 
 
 def identity_object(identity: Identity) -> dict[str, Any]:

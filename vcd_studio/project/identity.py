@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from vcd_studio.project.errors import InputError, Problem, ProjectError
@@ -296,6 +298,15 @@ class Identity:
         except OSError as error:
             raise InputError(f"The folder {plain(str(folder))} cannot be made ({reason(error)}); make the project writable.") from error
         return make_numbered(folder, "run-", "001", "{:03d}")
+
+    def import_run(self, tokens: Path, source: Path) -> Run:
+        """A finished run of the file ``tokens``, which came out of ``source``."""
+        folder = self.new_run()
+        record: dict[str, Any] = {"identity": self.name, "noun": self.noun, "token": self.token}
+        record |= {"imported_from": source.name, "finished": datetime.now(UTC)}
+        write_atomic(folder / RUN_FILE, tomli_w.dumps(record).encode("utf-8"))
+        write_atomic(folder / TOKENS_FILE, tokens.read_bytes())
+        return self._run(folder.name)
 
     def latest_run(self) -> Run | None:
         """The newest finished run: the one prompts use."""

@@ -145,17 +145,24 @@ class Project:
 
         A person's noun needs ``consent``. InputError for a bad name or noun or a file that is no picture: then nothing is left behind.
         """
+        sources = list(_photo_files(photos))
+        if not sources:
+            raise InputError(f"There are no photos for {quoted(name)}; give at least one picture (JPEG, PNG or WebP) or a folder of them.")
+        for source in sources:
+            open_photo(source)
+        return self._new_identity(name, noun, sources, consent)
+
+    def import_identity(self, name: str, noun: str, consent: bool | None = None) -> Identity:
+        """A new identity without photos, for tokens that were learnt elsewhere. InputError as in ``add_identity``."""
+        return self._new_identity(name, noun, [], consent)
+
+    def _new_identity(self, name: str, noun: str, sources: list[Path], consent: bool | None) -> Identity:
         check_name(name, "an identity")
         noun = check_noun(noun)
         check_consent(noun, consent)
         taken = next((other for other in self.identity_names() if other.lower() == name.lower()), None)
         if taken:
             raise InputError(f"There is an identity {quoted(taken)} in {quoted(self.name)} already; choose another name.")
-        sources = list(_photo_files(photos))
-        if not sources:
-            raise InputError(f"There are no photos for {quoted(name)}; give at least one picture (JPEG, PNG or WebP) or a folder of them.")
-        for source in sources:
-            open_photo(source)
         root = inside(self.path, "identities")
         try:
             root.mkdir(exist_ok=True)
