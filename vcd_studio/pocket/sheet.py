@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--pack", default="pocket")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--guidance", type=float, default=3.0, help="pocket burns at Stable Diffusion's 7.5")
+    parser.add_argument("--guidance", type=float, default=5.0, help="pocket burns at Stable Diffusion's 7.5")
     parser.add_argument("--gamma", type=float, default=0.15)
     given = parser.parse_args()
     networks = load_pack(given.pack, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
