@@ -16,6 +16,7 @@ from vcd_studio.models.box_segmenter import BoxSegmenter
 from vcd_studio.models.centre_detector import CentreDetector, CentreFaces, CentreGrounding
 from vcd_studio.models.faces import PeopleAndPets, YuNetFaces
 from vcd_studio.models.folders import from_folder
+from vcd_studio.models.middle import MiddleOfPicture
 from vcd_studio.models.rrdbnet import RRDBNet
 from vcd_studio.models.sam import load_sam
 from vcd_studio.models.single_files import SD15, load_base, load_controlnet, load_motion, load_text_encoder, load_upscaler, load_vae
@@ -43,7 +44,7 @@ def load_pack(
     device = torch.device(device)
     try:
         base = _base(pack, dtype)
-        motion_unet = UNetMotionModel.from_unet2d(base.unet, _motion_adapter(pack, dtype))
+        motion_unet = with_motion(base.unet, _motion_adapter(pack, dtype))
         networks = Networks(
             tokenizer=base.tokenizer,
             text_encoder=base.text_encoder,
@@ -60,12 +61,23 @@ def load_pack(
         if (grounding := _optional(CentreDetector, pack.part("grounding"), dtype)) is not None:
             networks.grounding = CentreGrounding(grounding.to(device))
         networks.faces = _faces(pack, networks, dtype)
+        if networks.grounding is None and networks.segmenter is not None:
+            networks.grounding = MiddleOfPicture()  # after faces, which must not take it for a finder of heads
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise MethodError(f"The pack {name} in {pack.folder} cannot be loaded: {str(error).splitlines()[0]}") from error
     for network in (base.text_encoder, base.vae, base.unet, motion_unet, networks.controlnet, networks.upscaler, networks.segmenter):
         if isinstance(network, torch.nn.Module):
             network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
     return networks
+
+
+def with_motion(unet: UNet2DConditionModel, adapter: MotionAdapter) -> UNetMotionModel:
+    """``unet`` with motion modules between its layers. The two share every weight: a base is in memory once for pictures and clips."""
+    with torch.device("meta"):
+        motion_unet: UNetMotionModel = UNetMotionModel.from_unet2d(unet, adapter, load_weights=False)
+    shared = {key: value for network in (unet, adapter) for key, value in (*network.named_parameters(), *network.named_buffers())}
+    motion_unet.load_state_dict(shared, strict=True, assign=True)
+    return motion_unet
 
 
 def _base(pack: Pack, dtype: torch.dtype) -> Base:

@@ -7,6 +7,7 @@ from typing import Any
 
 from vcd_studio.method.protocols import Networks
 from vcd_studio.method.segmentation import NothingFound, mask_warnings, segment
+from vcd_studio.models.middle import LABEL
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.identity import Photo
 from vcd_studio.project.photos import open_photo, write_mask
@@ -60,6 +61,8 @@ def mask_photo(context: StageContext, networks: Networks, photo: Photo) -> dict[
     warnings = mask_warnings(result.mask)
     best = result.boxes[result.chosen[0]]
     context.log(f"{photo.name}: {len(result.boxes)} found, best {best.score:.2f}, mask covers {(result.mask > 127).mean():.0%}")
+    if best.label == LABEL:
+        warnings = [f"nothing in the pack finds a {context.settings['noun']}, so the mask is of {LABEL}: look at it", *warnings]
     for warning in warnings:
         context.log(f"{photo.name}: {warning}", "warning")
     return {**entry, "boxes": [asdict(box) for box in result.boxes], "chosen": list(result.chosen), "warnings": warnings}
