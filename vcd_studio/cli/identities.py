@@ -13,6 +13,7 @@ import typer
 
 from vcd_studio.cli.answers import EXAMPLE, INPUT_WRONG, Follow, Json, NoWorker, ProjectPath, answer, group, table, tell
 from vcd_studio.cli.following import finish, job_object, need_worker
+from vcd_studio.cli.needed import need_pack
 from vcd_studio.project.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def segment(project: ProjectPath, name: Name, follow: Follow = False, no_worker:
 
     opened = Project.open(project)
     need_worker(no_worker)
+    if not no_worker:
+        need_pack(opened.pack)
     with Store() as store:
         job = enqueue_segment(store, opened, name)
         jobs = finish(store, [job], follow=follow, no_worker=no_worker)
@@ -95,6 +98,8 @@ def train(
     identity = opened.identity(name)
     overrides = dict(override_from_text(change) for change in changes or [])
     need_worker(no_worker)
+    if not no_worker:
+        need_pack(opened.pack)
     if consent is not None:
         identity.set_noun(identity.noun, consent)
     for warning in check_agreed([identity]):
