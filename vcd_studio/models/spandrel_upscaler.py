@@ -25,7 +25,9 @@ class SpandrelUpscaler(torch.nn.Module):
             raise MethodError(f"{path} is an upscaler that spandrel reads; pip install 'vcd-studio[realesrgan]'.") from error
         try:
             loaded: Any = spandrel.ModelLoader(device="cpu").load_from_file(path)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:  # spandrel's own errors are ValueErrors
+        except spandrel.UnsupportedModelError as error:
+            raise MethodError(f"{path} cannot be loaded as an upscaler: spandrel knows no network with its keys.") from error
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise MethodError(f"{path} cannot be loaded as an upscaler: {str(error).splitlines()[0]}") from error
         return cls(loaded.model.to(dtype).eval(), int(loaded.scale))
 
