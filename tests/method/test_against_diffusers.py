@@ -12,6 +12,7 @@ from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
+    LCMScheduler,
 )
 from PIL import Image
 from tiny import tiny_networks
@@ -26,15 +27,18 @@ from vcd_studio.method.sampling import Sampling
 from vcd_studio.method.text_to_video import text_to_video
 
 PROMPT, NEGATIVE = "a dog running in the snow", "blurry"
-CLASSES = {"ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "dpm++": DPMSolverMultistepScheduler}
+CLASSES = {
+    "ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "dpm++": DPMSolverMultistepScheduler, "lightning": EulerDiscreteScheduler,
+    "lcm": LCMScheduler,
+}  # fmt: skip
+OPTIONS = {"dpm++": {"algorithm_type": "dpmsolver++", "use_karras_sigmas": True}, "lightning": {"timestep_spacing": "trailing"}}
 TOLERANCE = 1e-4
 
 
 def theirs(kind: type, networks: Networks, name: str, **extra: object) -> object:
-    options = {"algorithm_type": "dpmsolver++", "use_karras_sigmas": True} if name == "dpm++" else {}
     pipe = kind(
         vae=networks.vae, text_encoder=networks.text_encoder, tokenizer=networks.tokenizer, unet=networks.motion_unet,
-        motion_adapter=None, scheduler=CLASSES[name].from_config(networks.scheduler.config, **options), **extra,
+        motion_adapter=None, scheduler=CLASSES[name].from_config(networks.scheduler.config, **OPTIONS.get(name, {})), **extra,
     )  # fmt: skip
     pipe.set_progress_bar_config(disable=True)
     return pipe
@@ -44,7 +48,7 @@ def some_clip(frames: int = 4, size: int = 32) -> Frames:
     return np.random.default_rng(0).integers(0, 256, (frames, size, size, 3), np.uint8)
 
 
-@pytest.mark.parametrize("name", ["ddim", "euler", "dpm++"])
+@pytest.mark.parametrize("name", ["ddim", "euler", "dpm++", "lightning"])
 @pytest.mark.parametrize("guidance", [7.5, 1.0])
 def test_text_to_video_equals_animatediff(networks: Networks, name: str, guidance: float) -> None:
     pipe = theirs(AnimateDiffPipeline, networks, name)
@@ -64,7 +68,29 @@ def test_text_to_video_equals_animatediff(networks: Networks, name: str, guidanc
     assert np.abs(frames.astype(int) - np.stack([np.asarray(p) for p in drawn]).astype(int)).max() <= 1
 
 
-@pytest.mark.parametrize("name", ["ddim", "euler", "dpm++"])
+@pytest.mark.parametrize("steps", [1, 4, 8])
+def test_lcm_renews_its_noise_from_the_seed_and_equals_animatediff(networks: Networks, steps: int) -> None:
+    pipe = theirs(AnimateDiffPipeline, networks, "lcm")
+    sampling = Sampling(steps=steps, guidance=1.5, scheduler="lcm", gamma=0.15, seed=11)
+    plan = sampling.schedule(networks.scheduler.config)
+    noise = noise_prior((1, 4, 4, 8, 8), 0.15, sampling.generator("t2v"))
+    arguments = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "num_frames": 4, "num_inference_steps": steps, "guidance_scale": 1.5}
+    expected = pipe(**arguments, latents=noise.clone(), generator=plan.renewal, output_type="latent").frames
+    conditioning = condition(networks, PROMPT, NEGATIVE)
+    ours = denoise(networks.motion_unet, plan.start(noise), conditioning, plan, 1.5)
+    assert torch.allclose(ours, expected, atol=TOLERANCE)
+    assert torch.equal(ours, denoise(networks.motion_unet, plan.start(noise), conditioning, plan, 1.5))
+    other = Sampling(steps=steps, scheduler="lcm", seed=12).schedule(networks.scheduler.config)
+    same = torch.equal(ours, denoise(networks.motion_unet, plan.start(noise), conditioning, other, 1.5))
+    assert same == (steps == 1)
+
+
+def test_lcm_has_so_many_steps_and_no_more(networks: Networks) -> None:
+    with pytest.raises(ValueError, match="lcm takes at most 50 steps, not 51"):
+        Sampling(steps=51, scheduler="lcm").schedule(networks.scheduler.config)
+
+
+@pytest.mark.parametrize("name", ["ddim", "euler", "dpm++", "lightning"])
 @pytest.mark.parametrize("strength", [0.8, 0.2])
 def test_partial_denoise_equals_animatediff_video_to_video(networks: Networks, name: str, strength: float) -> None:
     clip = some_clip()

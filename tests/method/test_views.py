@@ -138,7 +138,7 @@ def test_a_callback_sees_every_step_and_cancels_between_two(networks: Networks) 
     assert networks.motion_unet.attn_processors == processors
 
 
-@pytest.mark.parametrize("name", ["ddim", "euler", "dpm++"])
+@pytest.mark.parametrize("name", ["ddim", "euler", "dpm++", "lightning", "lcm"])
 def test_a_schedule_can_be_walked_twice_and_its_estimate_ends_clean(networks: Networks, name: str) -> None:
     plan = Sampling(steps=4, scheduler=name).schedule(networks.scheduler.config)
     noise = plan.start(torch.randn((1, 4, 2, 8, 8), generator=torch.Generator().manual_seed(0)))
@@ -161,7 +161,7 @@ def test_tails(networks: Networks) -> None:
         plan.tail(1.2)
 
 
-@pytest.mark.parametrize("name", ["ddim", "euler", "dpm++"])
+@pytest.mark.parametrize("name", ["ddim", "euler", "dpm++", "lightning", "lcm"])
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_the_shortest_ways_work_too(networks: Networks, name: str, steps: int) -> None:
     plan = Sampling(steps=steps, scheduler=name).schedule(networks.scheduler.config)

@@ -136,6 +136,9 @@ def test_overrides_name_the_key_and_keep_the_rest() -> None:
     assert (changed.fps, changed.guidance, changed.stages) == (12, 8.0, ("t2v", "tiled"))
     with pytest.raises(InputError, match='Unknown key "gidance"; did you mean "guidance"'):
         GenerationSettings().with_overrides({"gidance": 8})
+    with pytest.raises(InputError, match="lcm takes at most 50 steps, not 51"):
+        GenerationSettings().with_overrides({"scheduler": "lcm", "steps": 51})
+    assert GenerationSettings().with_overrides({"scheduler": "lcm", "steps": 8}).steps == 8
     with pytest.raises(InputError, match=r"here: .*\"many\" is not right for \"steps\""):
         GenerationSettings().with_overrides({"steps": "many"}, where="here")
 

@@ -28,7 +28,7 @@ class Sampling:
     context_overlap: int = 4
 
     def schedule(self, config: object, device: torch.device | str = "cpu") -> Schedule:
-        return schedule(self.scheduler, config, self.steps, device)
+        return schedule(self.scheduler, config, self.steps, device, self.seed)
 
     def generator(self, stage: Stage, part: int = 0) -> torch.Generator:
         """A stage's own generator, always on the CPU. Text to video takes the seed as it is; the others draw from it, because a clip

@@ -5,23 +5,32 @@ from __future__ import annotations
 import copy
 from typing import Any, Literal
 
+import numpy as np
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, LCMScheduler
 from torch import Tensor
 
-SchedulerName = Literal["ddim", "euler", "dpm++"]
+SchedulerName = Literal["ddim", "euler", "dpm++", "lightning", "lcm"]
 SOLVERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "ddim": (DDIMScheduler, {"clip_sample": False}),
     "euler": (EulerDiscreteScheduler, {}),
     "dpm++": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 2, "use_karras_sigmas": True}),
+    "lightning": (EulerDiscreteScheduler, {"timestep_spacing": "trailing"}),
+    "lcm": (LCMScheduler, {"clip_sample": False}),
 }
+"""``lightning``: what AnimateDiff-Lightning (Lin and Yang 2024) was distilled for: 1, 2, 4 or 8 steps that begin in pure noise, guidance 1.
+``lcm``: AnimateLCM's (Wang et al. 2024), 4 to 8 steps, guidance 1 to 2; between two steps the clip is noised anew."""
+RENEWED = ("lcm",)
 
 
 class Schedule:
     """The timesteps of one run, from noise to clean. A scheduler remembers where it is: each run takes a ``fresh`` one."""
 
-    def __init__(self, scheduler: Any, timesteps: Tensor, begin: int = 0) -> None:
-        self._pristine = scheduler
+    def __init__(self, scheduler: Any, timesteps: Tensor, begin: int = 0, seed: int | None = None) -> None:
+        """``seed``: of the noise between two steps, for a scheduler that renews it; another ``begin`` draws other noise from it, because a
+        clip noised again with the very noise it grew from comes out burnt."""
+        self._pristine, self._seed = scheduler, seed
+        self.renewal = None if seed is None else _generator(seed, begin)
         self._scheduler = copy.deepcopy(scheduler)
         self._begin = begin
         self.timesteps = timesteps
@@ -33,7 +42,7 @@ class Schedule:
 
     def fresh(self) -> Schedule:
         """The same way again, from its beginning."""
-        return Schedule(self._pristine, self.timesteps, self._begin)
+        return Schedule(self._pristine, self.timesteps, self._begin, self._seed)
 
     def tail(self, strength: float) -> Schedule:
         """The last part of the way, for a clip noised to ``strength`` (0..1): at least one step unless strength is 0."""
@@ -41,7 +50,7 @@ class Schedule:
             raise ValueError(f"A denoising strength must lie in 0..1, but is {strength}.")
         steps = min(max(int(len(self) * strength), 1 if strength > 0 else 0), len(self))
         begin = len(self) - steps
-        return Schedule(self._pristine, self.timesteps[begin:], self._begin + begin)
+        return Schedule(self._pristine, self.timesteps[begin:], self._begin + begin, self._seed)
 
     def start(self, noise: Tensor) -> Tensor:
         """Unit noise as this schedule's latents of pure noise."""
@@ -62,14 +71,20 @@ class Schedule:
 
     def step(self, predicted: Tensor, t: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
         """One step towards clean: (the next latents, the clean latents as expected now)."""
-        out = self._scheduler.step(predicted, t, latents)
-        clean = getattr(out, "pred_original_sample", None)
+        renewed = {} if self.renewal is None else {"generator": self.renewal}
+        out = self._scheduler.step(predicted, t, latents, **renewed)
+        clean = getattr(out, "pred_original_sample", getattr(out, "denoised", None))
         if clean is None:  # multistep solvers of the ++ kind keep it as their own model output
             clean = self._scheduler.model_outputs[-1]
         return out.prev_sample, clean
 
 
-def schedule(name: SchedulerName, config: Any, steps: int, device: torch.device | str = "cpu") -> Schedule:
+def _generator(seed: int, begin: int) -> torch.Generator:
+    words = np.random.SeedSequence((abs(seed), begin, 1)).generate_state(2)
+    return torch.Generator("cpu").manual_seed(int(words[0]) << 32 | int(words[1]))
+
+
+def schedule(name: SchedulerName, config: Any, steps: int, device: torch.device | str = "cpu", seed: int = 1) -> Schedule:
     """``steps`` steps with the betas and the prediction type of a scheduler's config. DDIM runs with η 0.
 
     Latents have no range, so nothing is ever clipped to -1..1. Raises ValueError for an unknown name.
@@ -80,5 +95,8 @@ def schedule(name: SchedulerName, config: Any, steps: int, device: torch.device 
         raise ValueError(f'Unknown scheduler "{name}": choose {", ".join(SOLVERS)}.')
     solver, options = SOLVERS[name]
     scheduler = solver.from_config(config, **options)
+    if name == "lcm" and steps > scheduler.config["original_inference_steps"]:
+        most = scheduler.config["original_inference_steps"]
+        raise ValueError(f"The scheduler lcm takes at most {most} steps, not {steps}; 4 to 8 are its own.")
     scheduler.set_timesteps(steps, device=device)
-    return Schedule(scheduler, scheduler.timesteps)
+    return Schedule(scheduler, scheduler.timesteps, seed=seed if name in RENEWED else None)

@@ -12,10 +12,11 @@ from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
 
 StageName = Literal["t2v", "face", "tiled"]
-SchedulerName = Literal["ddim", "euler", "dpm++"]
+SchedulerName = Literal["ddim", "euler", "dpm++", "lightning", "lcm"]
 MethodName = Literal["tokens", "lora", "dreambooth", "custom-diffusion"]
 STAGES: tuple[StageName, ...] = ("t2v", "face", "tiled")
 LARGEST_SEED = 2**63 - 1
+LCM_STEPS = 50
 
 Whole = Annotated[int, Field(strict=True)]
 Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -92,6 +93,12 @@ class GenerationSettings(_Settings):
             raise ValueError(
                 f"context_overlap ({self.context_overlap}) must be smaller than context_frames ({self.context_frames}); lower it"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _lcm_takes_few_steps(self) -> Self:
+        if self.scheduler == "lcm" and self.steps > LCM_STEPS:
+            raise ValueError(f"the scheduler lcm takes at most {LCM_STEPS} steps, not {self.steps}; set steps to 4 to 8")
         return self
 
 
