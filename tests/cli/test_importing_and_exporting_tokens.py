@@ -56,6 +56,9 @@ def test_every_published_form_becomes_an_identitys_run(form: str, project: Proje
     assert (tokens.token, tokens.noun) == ("<rex>", "dog")
     assert torch.equal(tokens.embeddings, ROWS)
     assert project.identity("rex").latest_tokens().record()["imported_from"] == file.name
+    wrong = studio("identity", "import", str(project.path), "rex", str(file), "--noun", "cat")
+    assert wrong.code == 2
+    assert "<rex> is a dog here, not a cat" in wrong.err
     again = studio("identity", "import", str(project.path), "rex", str(file), "--noun", "dog", "--json")
     assert [(run["name"], run["used"]) for run in again.json["runs"]] == [("run-001", False), ("run-002", True)]
 

@@ -70,6 +70,22 @@ def test_a_vae_of_its_own_makes_up_for_a_checkpoint_without_one_and_a_name_is_ta
     assert studio("models", "add", "../mine", *files).code == 2
 
 
+def test_a_pack_without_a_base_needs_no_tokenizer_of_its_own_and_a_refused_one_leaves_nothing(
+    tree: Path, studio: Any, studio_home: Path
+) -> None:
+    unet = write(tree / "unet.ckpt", {
+        "conv_in.weight": (320, 4, 3, 3), "time_embedding.linear_1.weight": (1280, 320),
+        "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight": (320, 768),
+    })  # fmt: skip
+    text = write(tree / "text.ckpt", layouts.clip_text())
+    files = [str(path) for path in (unet, text, tree / "vae.ckpt", tree / "mm.ckpt")]
+    assert studio("models", "add", "parts", *files[1:]).code == 2
+    assert not (studio_home / "data" / "packs" / "parts").exists()
+    said = studio("models", "add", "parts", *files, "--json")
+    assert said.code == 0, said.err
+    assert set(said.json["parts"]) == {"unet", "text_encoder", "vae", "motion_adapter"}
+
+
 def test_check_says_what_every_file_is_and_fails_where_one_is_broken(tree: Path, studio: Any) -> None:
     checked = studio("models", "check", str(tree), "--json")
     assert checked.code == 0

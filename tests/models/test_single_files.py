@@ -16,7 +16,7 @@ from transformers import CLIPTokenizer
 
 from tests.catalog import layouts
 from vcd_studio.method.protocols import MethodError
-from vcd_studio.models.single_files import SD15, load_base, load_controlnet, load_motion, load_state, load_vae
+from vcd_studio.models.single_files import SD15, load_base, load_controlnet, load_motion, load_state, load_unet, load_vae
 
 HALF = torch.float16
 
@@ -94,6 +94,9 @@ def test_of_a_checkpoint_with_averaged_weights_the_last_ones_are_taken(place: Pa
     assert vae is text is None
     assert value(unet, "conv_in.weight") == state["model.diffusion_model.input_blocks.0.0.weight"].flatten()[0]
     assert value(unet, "conv_in.weight") != state["model_ema.diffusion_modelinput_blocks00weight"].flatten()[0]
+    save_file(unet.state_dict(), place / "unet.safetensors")
+    alone = load_unet(place / "unet.safetensors", HALF)
+    assert all(torch.equal(a, b) for a, b in zip(unet.parameters(), alone.parameters(), strict=True))
 
 
 @pytest.mark.slow

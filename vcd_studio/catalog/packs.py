@@ -70,7 +70,8 @@ def find_pack(name: str, packs_dir: Path | None = None) -> Pack:
         raise PackMissing(f'The pack "{name}" is not on this machine; put its diffusers folders ({", ".join(NEEDED)}) into {where}.')
     about = _about(folder)
     pack = Pack(name, folder, str(about.get("description", "")), _parts(folder, about.get("parts", {})))
-    needed = ("motion_adapter",) if pack.part("base") else NEEDED
+    ours = ("tokenizer", "scheduler") if pack.parts else ()  # SD 1.5's own travel with us
+    needed = ("motion_adapter",) if pack.part("base") else [part for part in NEEDED if part not in ours]
     missing = [part for part in needed if pack.part(part) is None]
     if missing:
         raise PackMissing(f'The pack "{name}" in {folder} lacks {", ".join(missing)}; add the missing diffusers folders.')
@@ -118,11 +119,11 @@ def add_pack(packs_dir: Path, name: str, places: Sequence[Path], description: st
         raise PackMissing(f'There is a pack "{name}" already; choose another name, or remove {folder} first.')
     parts: dict[str, Path] = {}
     whats: dict[str, Recognised] = {}
-    for place in places:
+    for place in (given.expanduser().absolute() for given in places):
         what = _usable(place)
         if what.part in parts:
             raise PackMissing(f"{parts[what.part]} and {place} are both {what.title}; give one of them.")
-        parts[what.part], whats[what.part] = place.expanduser().absolute(), what
+        parts[what.part], whats[what.part] = place, what
     _check_whole(parts, whats)
     folder.mkdir(parents=True)
     about = {"name": name, "description": description, "parts": {part: str(place) for part, place in parts.items()}}

@@ -204,7 +204,7 @@ def _segmenter(shapes: Shapes) -> Recognised | None:
     if patches is not None and (size := SAM_WIDTHS.get(patches[0])):
         return Recognised("segmenter", "segment-anything", f"Segment Anything {size}", {"encoder": size})
     if "vision_encoder.patch_embed.projection.weight" in shapes:
-        return Recognised("segmenter", "transformers", "Segment Anything in transformers' layout")
+        return Recognised("", "transformers", "Segment Anything in transformers' layout")
     return Recognised("", "?", "a Segment Anything of a kind that is not known here")
 
 

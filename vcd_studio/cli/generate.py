@@ -54,8 +54,7 @@ def generate(
     named = dict.fromkeys(name for item in plan.items for name in item.identities)
     for warning in check_agreed(opened.identity(name) for name in named):
         tell(warning)
-    if not no_worker:  # another machine's worker may have other packs
-        need_pack(opened.pack, [_first_noun(opened, item.identities) for item in plan.items if "face" in item.stages])
+    need_pack(opened.pack, no_worker, [_first_noun(opened, item.identities) for item in plan.items if "face" in item.stages])
     if dry_run:
         answer(plan_object(plan), _plan_lines(plan), as_json)
         return

@@ -15,6 +15,7 @@ from vcd_studio.cli.answers import EXAMPLE, INPUT_WRONG, Follow, Json, NoWorker,
 from vcd_studio.cli.following import finish, job_object, need_worker
 from vcd_studio.cli.needed import need_pack
 from vcd_studio.project.errors import InputError
+from vcd_studio.project.text import quoted
 
 if TYPE_CHECKING:
     from vcd_studio.project.identity import Identity, Run
@@ -31,6 +32,17 @@ class Program(StrEnum):
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The identity's name.")]
+Noun = Annotated[str, typer.Option("--noun", metavar="N", help="What it is, as one would say it: dog, woman, stuffed animal.")]
+Consent = Annotated[bool | None, typer.Option("--consent/--no-consent", help="For a person: whether that person agreed to clips of them.")]
+
+
+def _agreed(noun: str, consent: bool | None) -> bool | None:
+    """What was said of a person's consent; whoever sits at a terminal is asked once."""
+    from vcd_studio.project.identity import is_human
+
+    if consent is None and is_human(noun) and sys.stdin.isatty() and sys.stderr.isatty():
+        return typer.confirm(f"Did this person ({noun}) agree to clips of them? The answer is kept in identity.toml", err=True)
+    return consent
 
 
 @app.command("add", epilog=f"{EXAMPLE} vcd-studio identity add my-film rex --noun dog photos/*.jpg")
@@ -38,20 +50,15 @@ def add(
     project: ProjectPath,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A short name; prompts write <NAME>.")],
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTOS…", help="Pictures, or folders of them; they are copied.")],
-    noun: Annotated[str, typer.Option("--noun", metavar="N", help="What it is, as one would say it: dog, woman, stuffed animal.")],
-    consent: Annotated[
-        bool | None, typer.Option("--consent/--no-consent", help="For a person: whether that person agreed to clips of them.")
-    ] = None,
+    noun: Noun,
+    consent: Consent = None,
     as_json: Json = False,
 ) -> None:
     """Add an identity from photos of one subject."""
-    from vcd_studio.project.identity import is_human
     from vcd_studio.project.project import Project, remember_project
 
     opened = Project.open(project)
-    if consent is None and is_human(noun) and sys.stdin.isatty() and sys.stderr.isatty():
-        consent = typer.confirm(f"Did this person ({noun}) agree to clips of them? The answer is kept in identity.toml", err=True)
-    identity = opened.add_identity(name, noun, photos, consent)
+    identity = opened.add_identity(name, noun, photos, _agreed(noun, consent))
     remember_project(opened.path)
     count = len(identity.photos())
     line = f"Added {identity.token}, a {identity.noun}, with {count} photo{'' if count == 1 else 's'}."
@@ -67,8 +74,7 @@ def segment(project: ProjectPath, name: Name, follow: Follow = False, no_worker:
 
     opened = Project.open(project)
     need_worker(no_worker)
-    if not no_worker:
-        need_pack(opened.pack)
+    need_pack(opened.pack, no_worker)
     with Store() as store:
         job = enqueue_segment(store, opened, name)
         jobs = finish(store, [job], follow=follow, no_worker=no_worker)
@@ -98,8 +104,7 @@ def train(
     identity = opened.identity(name)
     overrides = dict(override_from_text(change) for change in changes or [])
     need_worker(no_worker)
-    if not no_worker:
-        need_pack(opened.pack)
+    need_pack(opened.pack, no_worker)
     if consent is not None:
         identity.set_noun(identity.noun, consent)
     for warning in check_agreed([identity]):
@@ -143,10 +148,8 @@ def import_tokens(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="Textual inversion: .safetensors, .pt or .bin, of diffusers, A1111 or the paper.")
     ],
-    noun: Annotated[str, typer.Option("--noun", metavar="N", help="What it is, as one would say it: dog, woman, stuffed animal.")],
-    consent: Annotated[
-        bool | None, typer.Option("--consent/--no-consent", help="For a person: whether that person agreed to clips of them.")
-    ] = None,
+    noun: Noun,
+    consent: Consent = None,
     as_json: Json = False,
 ) -> None:
     """Take tokens that were learnt elsewhere; they become the identity's newest run."""
@@ -156,8 +159,13 @@ def import_tokens(
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "tokens.safetensors"
         _converted(file, target, f"<{name}>", noun)
-        there = name in opened.identity_names()
-        identity = opened.identity(name) if there else opened.import_identity(name, noun, consent)
+        if name in opened.identity_names():
+            identity = opened.identity(name)
+            if identity.noun != noun:
+                remedy = f"give --noun {quoted(identity.noun)}, or another name"
+                raise InputError(f"{identity.token} is a {identity.noun} here, not a {noun}; {remedy}.")
+        else:
+            identity = opened.import_identity(name, noun, _agreed(noun, consent))
         run = identity.import_run(target, file)
     remember_project(opened.path)
     answer(identity_object(identity), [f"Imported {file.name} as {run.name} of {identity.token}, a {identity.noun}."], as_json)

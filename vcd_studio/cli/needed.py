@@ -7,13 +7,18 @@ from collections.abc import Iterable
 from vcd_studio.project.errors import InputError
 
 
-def need_pack(name: str, faces_of: Iterable[str] = ()) -> None:
-    """InputError where the pack is not on this machine, or cannot find the faces of one of these nouns."""
+def need_pack(name: str, no_worker: bool, faces_of: Iterable[str] = ()) -> None:
+    """InputError where the pack is not on this machine, or cannot find the faces of one of these nouns.
+
+    Nothing is asked where no worker is wanted: another machine's may have other packs.
+    """
     from vcd_studio.catalog.headers import WeightsError
     from vcd_studio.catalog.packs import find_pack
     from vcd_studio.locations import packs_dir
     from vcd_studio.project.identity import is_human
 
+    if no_worker:
+        return
     try:
         pack = find_pack(name, packs_dir())
     except WeightsError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcd_studio.method.protocols import Box, Grounding, MethodError
+from vcd_studio.method.protocols import Box, FaceDetector, Grounding, MethodError
 
 PEOPLE = {"person", "man", "woman", "boy", "girl", "child", "baby", "lady", "guy", "face", "human", "people", "actor", "actress"}
 LEAST_SIDE = 1080
@@ -49,7 +49,7 @@ class YuNetFaces:
 class PeopleAndPets:
     """``people`` for nouns that mean a person; for every other noun its head, by grounding, where the pack has that."""
 
-    def __init__(self, people: YuNetFaces | None, grounding: Grounding | None) -> None:
+    def __init__(self, people: FaceDetector | None, grounding: Grounding | None) -> None:
         self.people, self.grounding = people, grounding
 
     def detect(self, image: NDArray[np.uint8], noun: str) -> list[Box]:
@@ -57,7 +57,7 @@ class PeopleAndPets:
         if PEOPLE & set(noun.lower().split()):
             if self.people is None:
                 raise MethodError("The pack has no face detector; add YuNet's .onnx to it as faces, or leave the stage face out.")
-            return self.people.detect(image)
+            return self.people.detect(image, noun)
         if self.grounding is None:
             remedy = "add Grounding DINO to it, or leave the stage face out"
             raise MethodError(f"Heads of a {noun} are found by grounding, which the pack lacks; {remedy}.")

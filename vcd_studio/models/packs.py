@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, MotionAdapt
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from vcd_studio.catalog.packs import Pack, PackMissing, find_pack
-from vcd_studio.method.protocols import FaceDetector, MethodError, Networks, Segmenter, Upscaler
+from vcd_studio.method.protocols import FaceDetector, MethodError, Networks
 from vcd_studio.models.box_segmenter import BoxSegmenter
 from vcd_studio.models.centre_detector import CentreDetector, CentreFaces, CentreGrounding
 from vcd_studio.models.faces import PeopleAndPets, YuNetFaces
@@ -19,7 +20,16 @@ from vcd_studio.models.folders import from_folder
 from vcd_studio.models.middle import MiddleOfPicture
 from vcd_studio.models.rrdbnet import RRDBNet
 from vcd_studio.models.sam import load_sam
-from vcd_studio.models.single_files import SD15, load_base, load_controlnet, load_motion, load_text_encoder, load_upscaler, load_vae
+from vcd_studio.models.single_files import (
+    SD15,
+    load_base,
+    load_controlnet,
+    load_motion,
+    load_text_encoder,
+    load_unet,
+    load_upscaler,
+    load_vae,
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ def load_pack(
     device = torch.device(device)
     try:
         base = _base(pack, dtype)
-        motion_unet = with_motion(base.unet, _motion_adapter(pack, dtype))
+        motion_unet = with_motion(base.unet, _either(pack.part("motion_adapter"), load_motion, MotionAdapter, dtype))
         networks = Networks(
             tokenizer=base.tokenizer,
             text_encoder=base.text_encoder,
@@ -52,9 +62,9 @@ def load_pack(
             unet=base.unet,
             motion_unet=motion_unet,
             scheduler=base.scheduler,
-            controlnet=_controlnet(pack, dtype),
-            upscaler=_upscaler(pack, dtype),
-            segmenter=_segmenter(pack, dtype),
+            controlnet=_either(pack.part("controlnet"), load_controlnet, ControlNetModel, dtype),
+            upscaler=_either(pack.part("upscaler"), load_upscaler, RRDBNet, dtype),
+            segmenter=_either(pack.part("segmenter"), load_sam, BoxSegmenter, dtype),
             device=device,
             dtype=dtype,
         )
@@ -86,12 +96,9 @@ def _base(pack: Pack, dtype: torch.dtype) -> Base:
     unet = vae = text = None
     if whole is not None and whole.is_file():
         unet, vae, text = load_base(whole, dtype)
-    if (place := _place(pack, "unet", whole)) is not None:
-        unet = from_folder(UNet2DConditionModel, place, dtype)
-    if (place := _place(pack, "vae", whole)) is not None:
-        vae = load_vae(place, dtype) if place.is_file() else from_folder(AutoencoderKL, place, dtype)
-    if (place := _place(pack, "text_encoder", whole)) is not None:
-        text = load_text_encoder(place, dtype) if place.is_file() else from_folder(CLIPTextModel, place, dtype)
+    unet = _either(_place(pack, "unet", whole), load_unet, UNet2DConditionModel, dtype) or unet
+    vae = _either(_place(pack, "vae", whole), load_vae, AutoencoderKL, dtype) or vae
+    text = _either(_place(pack, "text_encoder", whole), load_text_encoder, CLIPTextModel, dtype) or text
     if vae is None:
         raise PackMissing(f"{whole} has no VAE in it; name one under [parts] in {pack.folder / 'pack.toml'}.")
     if text is None:
@@ -109,33 +116,11 @@ def _place(pack: Pack, part: str, whole: Path | None) -> Path | None:
     return own or (inside if inside is not None and inside.is_dir() else None)
 
 
-def _motion_adapter(pack: Pack, dtype: torch.dtype) -> MotionAdapter:
-    place = pack.part("motion_adapter")
-    assert place is not None, "find_pack saw one"
-    return load_motion(place, dtype) if place.is_file() else from_folder(MotionAdapter, place, dtype)
-
-
-def _controlnet(pack: Pack, dtype: torch.dtype) -> ControlNetModel | None:
-    place = pack.part("controlnet")
+def _either(place: Path | None, from_file: Callable[[Path, torch.dtype], Any], network: Any, dtype: torch.dtype) -> Any:
+    """A part out of its file or its folder (of ``network``); None where the pack has none."""
     if place is None:
         return None
-    return load_controlnet(place, dtype) if place.is_file() else from_folder(ControlNetModel, place, dtype)
-
-
-def _upscaler(pack: Pack, dtype: torch.dtype) -> Upscaler | None:
-    place = pack.part("upscaler")
-    if place is not None and place.is_file():
-        return load_upscaler(place, dtype)
-    network: Upscaler | None = _optional(RRDBNet, place, dtype)
-    return network
-
-
-def _segmenter(pack: Pack, dtype: torch.dtype) -> Segmenter | None:
-    place = pack.part("segmenter")
-    if place is not None and place.is_file():
-        return load_sam(place, dtype)
-    network: Segmenter | None = _optional(BoxSegmenter, place, dtype)
-    return network
+    return from_file(place, dtype) if place.is_file() else from_folder(network, place, dtype).eval()
 
 
 def _faces(pack: Pack, networks: Networks, dtype: torch.dtype) -> FaceDetector | None:

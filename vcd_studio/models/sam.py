@@ -69,8 +69,6 @@ def load_sam(path: Path, dtype: torch.dtype) -> SamSegmenter:
     except ImportError as error:
         raise MethodError(f"{path} needs segment-anything; pip install 'vcd-studio[grounded-sam]'.") from error
     with told(path, "a segmenter"):
-        if found.layout == "transformers":
-            raise MethodError(f"{path} is in transformers' layout; give its whole folder, or the published .pth.")
         network = segment_anything.sam_model_registry[BUILDERS.get(found.facts["encoder"], "vit_b")](checkpoint=None)
         if found.layout == "mobile-sam":
             network.image_encoder = TinyViT()

@@ -108,10 +108,24 @@ def load_base(path: Path, dtype: torch.dtype) -> tuple[UNet2DConditionModel, Aut
     facts = recognised(path, "base").facts
     with told(path, "an SD 1.5 checkpoint"):
         state = {key: value for key, value in load_state(path).items() if not key.startswith("model_ema.")}
-        unet = UNet2DConditionModel.from_single_file(state, config=str(SD15), subfolder="unet", torch_dtype=dtype, local_files_only=True)
+        unet = _unet(state, dtype)
         vae = _vae(state, dtype) if facts["vae"] == "inside" else None
         text = _text_encoder(state, TEXT, dtype) if facts["text encoder"] == "inside" else None
     return unet, vae, text
+
+
+def load_unet(path: Path, dtype: torch.dtype) -> UNet2DConditionModel:
+    """A UNet alone, as it lies in diffusers' folders."""
+    recognised(path, "unet")
+    with told(path, "a UNet"):
+        return _unet(load_state(path), dtype)
+
+
+def _unet(state: State, dtype: torch.dtype) -> UNet2DConditionModel:
+    unet: UNet2DConditionModel = UNet2DConditionModel.from_single_file(
+        state, config=str(SD15), subfolder="unet", torch_dtype=dtype, local_files_only=True
+    )
+    return unet
 
 
 def load_vae(path: Path, dtype: torch.dtype) -> AutoencoderKL:
