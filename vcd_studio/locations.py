@@ -69,6 +69,11 @@ def packs_dir() -> Path:
     return data_dir() / "packs"
 
 
+def loras_dir() -> Path:
+    """A person's own LoRA, for every project."""
+    return data_dir() / "loras"
+
+
 def default_projects_dir() -> Path:
     """Where a person's own projects go when no path is given."""
     return data_dir() / "projects"

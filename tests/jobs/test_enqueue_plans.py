@@ -196,3 +196,17 @@ def test_weights_may_learn_beside_the_newest_tokens(project: Project, store: Sto
     assert "with_tokens" not in enqueue_train(store, project, "rex", preset="dreambooth").settings
     with pytest.raises(InputError, match="Only weights learn beside tokens"):
         enqueue_train(store, project, "rex", {"with_tokens": True})
+
+
+def test_loras_are_found_when_a_clip_is_planned_and_paths_outside_by_hand_alone(project: Project, tmp_path: Path) -> None:
+    (project.path / "loras").mkdir()
+    (project.path / "loras" / "film.safetensors").write_bytes(b"one")
+    (tmp_path / "zoom.ckpt").write_bytes(b"two")
+    (clip,) = plan_generate(project, prompts=[Prompt("a dog", overrides={"loras": ["film:0.5"]})]).items
+    (lora,) = clip.settings["loras"]
+    assert (lora["file"], lora["strength"]) == (str(project.path / "loras" / "film.safetensors"), 0.5)
+    assert len(lora["sha256"]) == 64
+    (clip,) = plan_generate(project, text="a dog", overrides={"loras": [str(tmp_path / "zoom")]}).items
+    assert clip.settings["loras"][0]["file"] == str(tmp_path / "zoom.ckpt")
+    with pytest.raises(InputError, match="outside of the project"):
+        plan_generate(project, prompts=[Prompt("a dog", overrides={"loras": [str(tmp_path / "zoom.ckpt")]})])

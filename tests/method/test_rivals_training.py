@@ -20,7 +20,7 @@ from vcd_studio.method.finetuning.custom_diffusion import CustomDiffusionOptions
 from vcd_studio.method.finetuning.dreambooth import DreamBoothOptions, DreamBoothTraining
 from vcd_studio.method.finetuning.lora import LoraOptions, LoraTraining
 from vcd_studio.method.finetuning.training import PRIOR_STEPS, WeightsTraining
-from vcd_studio.method.finetuning.weights import LowRank, UnetWeights, worn
+from vcd_studio.method.finetuning.weights import LowRank, NetworkWeights, worn
 from vcd_studio.method.id_tokens import IdTokens
 from vcd_studio.method.id_training import TEXTUAL_INVERSION, IdTraining, TrainingOptions
 from vcd_studio.method.photo_training import PhotoTraining
@@ -296,6 +296,6 @@ def test_twenty_steps_of_lora_bring_the_pocket_pack_nearer_to_the_identity(tmp_p
     weights = training.weights()
     assert weights is not None
     weights.save(tmp_path / "rex.safetensors")
-    dressed = worn(networks, [UnetWeights.load(tmp_path / "rex.safetensors")])
+    dressed = worn(networks, [NetworkWeights.load(tmp_path / "rex.safetensors")])
     changed = text_to_video(dressed, condition(dressed, "a <rex> dog running in the snow", "", [training.tokens()]), sampling, frames=4)
     assert not np.array_equal(changed, base_clip)

@@ -21,7 +21,7 @@ from vcd_studio.jobs.model import Job
 from vcd_studio.jobs.store import Store
 from vcd_studio.media.frames import load_frames
 from vcd_studio.media.provenance import read_recipe
-from vcd_studio.method.finetuning.weights import LowRank, UnetWeights
+from vcd_studio.method.finetuning.weights import LowRank, NetworkWeights
 from vcd_studio.method.id_tokens import IdTokens
 from vcd_studio.project.project import Project
 
@@ -56,7 +56,7 @@ def test_a_run_of_weights_is_whole_and_its_clips_wear_it(method: str, store: Sto
     assert run is not None
     assert run.has_tokens
     assert job.result["weights"] == str(run.weights_path)
-    weights = UnetWeights.load(run.weights_path)
+    weights = NetworkWeights.load(run.weights_path)
     assert (weights.metadata["method"], weights.metadata["noun"], weights.metadata["token"]) == (method, "dog", "<rex>")
     assert weights.metadata["base_model_sha256"]
     assert run.record()["settings"]["method"] == method
@@ -85,7 +85,7 @@ def test_a_lora_killed_with_9_ends_with_the_very_same_weights(
     work(store)
     broken = done(store, job)
     assert any("goes on from the checkpoint" in event.text for event in store.events(job.id))
-    one, two = (UnetWeights.load(Path(each.result["weights"])) for each in (unbroken, broken))
+    one, two = (NetworkWeights.load(Path(each.result["weights"])) for each in (unbroken, broken))
     for name, change in one.changes.items():
         other = two.changes[name]
         assert isinstance(change, LowRank)
@@ -132,9 +132,27 @@ def test_weights_that_changed_or_fit_another_base_are_refused(store: Store, proj
     work(store)
     assert "The weights " in (store.job(job.id).error or "")
     assert "have changed" in (store.job(job.id).error or "")
-    UnetWeights({"conv_in.weight": torch.zeros(320, 4, 3, 3)}).save(Path(run["weights"]))
+    NetworkWeights({"conv_in.weight": torch.zeros(320, 4, 3, 3)}).save(Path(run["weights"]))
     (job,) = enqueue_plan(store, project, plan_generate(project, text="a <rex> dog", overrides=T2V))
     work(store)
     error = store.job(job.id).error or ""
     assert "another family of models" in error
     assert "\n" not in error
+
+
+def test_a_clip_wears_loras_from_elsewhere(store: Store, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vcd_studio.catalog.recognise.SD1", 32)  # the tiny pack's text is 32 wide
+    job = learnt(store, project, "lora")
+    elsewhere = tmp_path / "style.safetensors"
+    elsewhere.write_bytes(Path(job.result["weights"]).read_bytes())
+    plain = clip(store, project, "a dog running")
+    styled = clip(store, project, "a dog running", loras=[f"{elsewhere}:1.5"])
+    assert not np.array_equal(frames(plain), frames(styled))
+    assert any("wears the weights of style.safetensors" in event.text for event in store.events(styled.id))
+    assert "style.safetensors" in str(read_recipe(Path(styled.result["clip"]) / "clip.mp4"))
+    (queued,) = enqueue_plan(store, project, plan_generate(project, text="a dog", overrides={**T2V, "loras": [str(elsewhere)]}))
+    elsewhere.write_bytes(b"other")
+    work(store)
+    failed = store.job(queued.id)
+    assert failed.state == "failed"
+    assert "have changed since this job was enqueued" in (failed.error or "")

@@ -19,7 +19,7 @@ from vcd_studio.evaluation.reading import read_identity, recognised
 from vcd_studio.evaluation.subjects import Subject, pocket_subjects
 from vcd_studio.method.conditioning import Conditioning, condition
 from vcd_studio.method.face import face
-from vcd_studio.method.finetuning import UnetWeights, begin_training, worn
+from vcd_studio.method.finetuning import NetworkWeights, begin_training, worn
 from vcd_studio.method.id_tokens import IdTokens
 from vcd_studio.method.pictures import to_frames
 from vcd_studio.method.protocols import Frames, MethodError, Networks
@@ -94,7 +94,7 @@ class Learnt:
     """What a training left: tokens, weights for the UNet, or both; neither for the base."""
 
     tokens: IdTokens | None = None
-    weights: UnetWeights | None = None
+    weights: NetworkWeights | None = None
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ class Study:
                 self._train(subject, learning, folder, on_step)
             tokens, weights = folder / "tokens.safetensors", folder / "weights.safetensors"
             self._learnt[key] = Learnt(
-                IdTokens.load(tokens) if tokens.is_file() else None, UnetWeights.load(weights) if weights.is_file() else None
+                IdTokens.load(tokens) if tokens.is_file() else None, NetworkWeights.load(weights) if weights.is_file() else None
             )
         return self._learnt[key]
 

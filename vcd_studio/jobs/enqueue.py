@@ -22,6 +22,7 @@ from vcd_studio.jobs.workers import wake
 from vcd_studio.locations import store_path
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.identity import Identity, check_agreed
+from vcd_studio.project.loras import ADAPTER, LoraChoice, find_lora
 from vcd_studio.project.project import Project
 from vcd_studio.project.prompts import Prompt, read_travel, resolve
 from vcd_studio.project.settings import GenerationSettings
@@ -126,7 +127,7 @@ def plan_generate(
     for prompt in prompts:
         settings = _settings_of(project, prompt, changes)
         _check_stages(settings, video)
-        items.extend(_clips_of(project, prompt, chosen, settings, video))
+        items.extend(_clips_of(project, prompt, chosen, settings, video, by_hand="loras" in changes))
         if len(items) > MAX_CLIPS:
             raise InputError(f"This plan has more than {MAX_CLIPS} clips; choose fewer prompts, seeds or alternatives.")
     if not items:
@@ -212,9 +213,15 @@ def _check_stages(settings: GenerationSettings, video: Path | None) -> None:
         raise InputError("A clip that starts from a video has no t2v stage; choose --stages face,tiled.")
 
 
+def _lora_snapshot(choice: LoraChoice, project: Project, by_hand: bool) -> dict[str, Any]:
+    path = find_lora(choice, project.path, by_hand=by_hand)
+    return {"file": str(path), "strength": choice.strength, "sha256": _known_hash(path / ADAPTER if path.is_dir() else path)}
+
+
 def _clips_of(
-    project: Project, prompt: Prompt, chosen: Identity | None, settings: GenerationSettings, video: Path | None
+    project: Project, prompt: Prompt, chosen: Identity | None, settings: GenerationSettings, video: Path | None, by_hand: bool
 ) -> Iterable[PlannedClip]:
+    loras = [_lora_snapshot(LoraChoice.read(lora), project, by_hand) for lora in settings.loras]
     for variant in prompt.expanded(project.wildcard_dir):
         words = variant.travel if variant.travel is not None else {0: variant.text or ""}
         resolved = {frame: resolve(_substitute(part, chosen), project) for frame, part in words.items()}
@@ -230,6 +237,7 @@ def _clips_of(
             "prompt": expanded,
             "travel": {str(frame): part for frame, part in texts.items()} if variant.travel is not None else None,
             "identities": [_run_snapshot(identity) for identity in named.values()],
+            "loras": loras,
             "input": str(video) if video else None,
             "code_version": __version__,
         }

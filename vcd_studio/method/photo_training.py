@@ -25,7 +25,7 @@ from vcd_studio.method.sampling import Sampling
 from vcd_studio.method.text_to_video import text_to_pictures
 
 if TYPE_CHECKING:
-    from vcd_studio.method.finetuning.weights import UnetWeights
+    from vcd_studio.method.finetuning.weights import NetworkWeights
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class PhotoTraining(ABC):
         install(tokens, self.networks.tokenizer, self.networks.text_encoder)
         return tokens
 
-    def weights(self, **metadata: str) -> UnetWeights | None:
+    def weights(self, **metadata: str) -> NetworkWeights | None:
         """What changes in the UNet; None where the tokens are all there is."""
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -76,6 +77,24 @@ class Upscaler(Protocol):
     def upscale(self, frames: torch.Tensor) -> torch.Tensor:
         """(f, 3, h, w) in -1..1 to (f, 3, h·scale, w·scale)."""
         ...
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """A difference of low rank, scale · up · down: (out, r) and (r, in), for a convolution with its kernel behind them."""
+
+    down: torch.Tensor
+    up: torch.Tensor
+    scale: float = 1.0
+
+    def full(self, device: torch.device | str = "cpu") -> torch.Tensor:
+        """(out, in · kernel), fp32, on ``device``."""
+        up, down = (half.to(device).float().flatten(1) for half in (self.up, self.down))
+        return self.scale * (up @ down)
+
+
+Changes: TypeAlias = Mapping[str, torch.Tensor | LowRank]
+"""Names of a network's parameters, and by what each changes: a full tensor's worth, or one of low rank."""
 
 
 @dataclass

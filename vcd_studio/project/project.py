@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from vcd_studio import locations
 from vcd_studio.project.errors import InputError, Problem, ProjectError
 from vcd_studio.project.identity import IDENTITY_FILE, Identity, IdentityFile, check_consent, check_noun, write_identity
+from vcd_studio.project.loras import LoraChoice, find_lora
 from vcd_studio.project.outputs import Clip, list_clips
 from vcd_studio.project.paths import NAME, check_name, inside, make_numbered, reason, write_atomic
 from vcd_studio.project.photos import is_photo_name, open_photo
@@ -346,7 +347,8 @@ def _check_prompts(folder: Path, project: Project | None) -> Iterable[Problem]:
         return
     for prompt in prompts:
         try:
-            prompt.settings(project.defaults)
+            for lora in prompt.settings(project.defaults).loras:
+                find_lora(LoraChoice.read(lora), folder)
             for one in prompt.expanded(project.wildcard_dir):
                 resolve(one.written, project, identities)
         except InputError as error:

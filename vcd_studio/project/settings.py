@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vcd_studio.project.errors import InputError
+from vcd_studio.project.loras import check_loras
 from vcd_studio.project.text import quoted
 
 StageName = Literal["t2v", "face", "tiled"]
@@ -47,7 +48,8 @@ class _Settings(BaseModel):
 class GenerationSettings(_Settings):
     """One clip. ``width`` and ``height`` in pixels, None for the pack's own size; strengths and overlaps are shares from 0 to 1.
 
-    ``weights_strength``: how far the weights of identities that have some (LoRA, DreamBooth, Custom Diffusion) are applied.
+    ``weights_strength``: how far the weights of identities that have some (LoRA, DreamBooth, Custom Diffusion) are applied. ``loras``:
+    LoRA and motion LoRA from elsewhere, each NAME or NAME:STRENGTH (:mod:`vcd_studio.project.loras`).
     """
 
     frames: Annotated[Whole, Field(ge=1, le=1024)] = 16
@@ -62,6 +64,7 @@ class GenerationSettings(_Settings):
     seeds: tuple[Annotated[Whole, Field(ge=0, le=LARGEST_SEED)], ...] = Field(default=(1,), min_length=1, max_length=10_000)
     stages: tuple[StageName, ...] = Field(default=STAGES, min_length=1)
     weights_strength: Share = 1.0
+    loras: tuple[Text, ...] = Field(default=(), max_length=32)
     face_strength: Annotated[Share, Field(gt=0)] = 0.8
     face_margin: Annotated[Real, Field(ge=1, le=5)] = 2.0
     face_prompt: Text = ""
@@ -86,6 +89,12 @@ class GenerationSettings(_Settings):
         if len(set(stages)) < len(stages):
             raise ValueError("a stage is listed twice; list each of t2v, face, tiled at most once")
         return tuple(stage for stage in STAGES if stage in stages)
+
+    @field_validator("loras")
+    @classmethod
+    def _loras_can_be_read(cls, loras: tuple[str, ...]) -> tuple[str, ...]:
+        check_loras(loras)
+        return loras
 
     @model_validator(mode="after")
     def _windows_move_on(self) -> Self:
@@ -218,4 +227,4 @@ def override_from_text(text: str) -> tuple[str, Any]:
             return key, tomllib.loads(f"value = {written}")["value"]
         except (tomllib.TOMLDecodeError, ValueError, RecursionError):
             continue
-    return key, [part.strip() for part in value.split(",")] if key in ("stages", "seeds") else value
+    return key, [part.strip() for part in value.split(",") if part.strip()] if key in ("stages", "seeds", "loras") else value

@@ -10,13 +10,13 @@ from vcd_studio.method.augmentation import TrainingPhoto
 from vcd_studio.method.finetuning.custom_diffusion import CustomDiffusionOptions, CustomDiffusionTraining
 from vcd_studio.method.finetuning.dreambooth import DreamBoothOptions, DreamBoothTraining
 from vcd_studio.method.finetuning.lora import LoraOptions, LoraTraining
-from vcd_studio.method.finetuning.weights import LowRank, UnetWeights, worn
+from vcd_studio.method.finetuning.weights import NetworkWeights, worn
 from vcd_studio.method.id_tokens import IdTokens
 from vcd_studio.method.id_training import IdTraining, TrainingOptions
 from vcd_studio.method.photo_training import PhotoTraining
-from vcd_studio.method.protocols import MethodError, Networks
+from vcd_studio.method.protocols import LowRank, MethodError, Networks
 
-__all__ = ["OPTIONS", "LowRank", "UnetWeights", "begin_training", "worn"]
+__all__ = ["OPTIONS", "LowRank", "NetworkWeights", "begin_training", "worn"]
 
 OPTIONS: Mapping[str, type] = {
     "tokens": TrainingOptions,

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from vcd_studio.method.finetuning.training import WeightsOptions, WeightsTraining
-from vcd_studio.method.finetuning.weights import LowRank, twin
-from vcd_studio.method.protocols import MethodError
+from vcd_studio.method.finetuning.weights import twin
+from vcd_studio.method.protocols import LowRank, MethodError
 
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 

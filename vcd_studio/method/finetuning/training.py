@@ -13,10 +13,10 @@ from torch import Tensor
 from vcd_studio.method.augmentation import TrainingPhoto
 from vcd_studio.method.conditioning import condition
 from vcd_studio.method.denoise import FrameByFrame, denoise
-from vcd_studio.method.finetuning.weights import LowRank, UnetWeights
+from vcd_studio.method.finetuning.weights import NetworkWeights
 from vcd_studio.method.id_tokens import IdTokens, install
 from vcd_studio.method.photo_training import LearningOptions, PhotoTraining
-from vcd_studio.method.protocols import MethodError, Networks
+from vcd_studio.method.protocols import LowRank, MethodError, Networks
 from vcd_studio.method.schedules import schedule
 
 PRIOR_STEPS = 25
@@ -95,9 +95,9 @@ class WeightsTraining(PhotoTraining):
         install(tokens, self.networks.tokenizer, self.networks.text_encoder)
         return tokens
 
-    def weights(self, **metadata: str) -> UnetWeights:
+    def weights(self, **metadata: str) -> NetworkWeights:
         """What has been learnt so far, as it will be read from its file."""
-        return UnetWeights(self._changes(), {**self._facts(), "noun": self.noun, "token": self.token, **metadata})
+        return NetworkWeights(self._changes(), {**self._facts(), "noun": self.noun, "token": self.token, **metadata})
 
     def state_dict(self) -> dict[str, Any]:
         """As of a network, the tensors are the training's own: save them before the next step."""
@@ -178,6 +178,6 @@ class WeightsTraining(PhotoTraining):
 
 
 def differences(base: Any, learnt: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What ``learnt`` has that the base has not, rounded to 16 bits (see ``UnetWeights.save``)."""
+    """What ``learnt`` has that the base has not, rounded to 16 bits (see ``NetworkWeights.save``)."""
     parameters = dict(base.named_parameters())
     return {name: (tensor.detach() - parameters[name]).half().cpu() for name, tensor in learnt.items()}

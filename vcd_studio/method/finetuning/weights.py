@@ -1,4 +1,4 @@
-"""Weights that an identity changes in the UNet: as a value, as a file, and worn by the networks of a pack."""
+"""Weights that an identity or a LoRA changes in the networks: as a value, as a file, and worn by the networks of a pack."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vcd_studio.method.protocols import MethodError, Networks
+from vcd_studio.method.protocols import Changes, LowRank, MethodError, Networks
 
 PREFIX = "unet."
 DIFFERENCE = ".diff"
@@ -23,25 +23,14 @@ OLDER = {".lora.down.weight": DOWN, ".lora.up.weight": UP}
 
 
 @dataclass(frozen=True)
-class LowRank:
-    """A difference of low rank, scale · up · down: (out, r) and (r, in), for a convolution with its kernel behind them."""
+class NetworkWeights:
+    """``changes``: of the UNets (a motion LoRA's: of the one with motion alone); ``text_changes``: of the text encoder, which identities
+    of ours leave alone. ``strength`` scales it all; other trainers' sliders go below 0 and above 1."""
 
-    down: Tensor
-    up: Tensor
-    scale: float = 1.0
-
-    def full(self) -> Tensor:
-        """(out, in · kernel), fp32."""
-        return self.scale * (self.up.float().flatten(1) @ self.down.float().flatten(1))
-
-
-@dataclass(frozen=True)
-class UnetWeights:
-    """Names of UNet parameters, and by what each changes: a full tensor's worth, or one of low rank. ``strength`` scales it all, 0..1."""
-
-    changes: Mapping[str, Tensor | LowRank]
+    changes: Changes
     metadata: Mapping[str, str] = field(default_factory=dict)
     strength: float = 1.0
+    text_changes: Changes = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
@@ -51,10 +40,10 @@ class UnetWeights:
         ]
         return sum(part.nbytes for part in parts)
 
-    def at(self, strength: float) -> UnetWeights:
-        """The same weights, worn to a share of 0..1. Raises MethodError outside of it."""
-        if not 0 <= strength <= 1:
-            raise MethodError(f"Weights are worn at a strength from 0 to 1, not {strength}.")
+    def at(self, strength: float) -> NetworkWeights:
+        """The same weights at a strength of -4..4. Raises MethodError outside of it."""
+        if not -4 <= strength <= 4:
+            raise MethodError(f"Weights are worn at a strength from -4 to 4, not {strength}.")
         return replace(self, strength=strength)
 
     def save(self, path: Path) -> None:
@@ -77,7 +66,7 @@ class UnetWeights:
         part.replace(path)
 
     @classmethod
-    def load(cls, path: Path) -> UnetWeights:
+    def load(cls, path: Path) -> NetworkWeights:
         """Our files, and LoRA as diffusers writes it. Raises MethodError for anything else, and for files that are not safetensors."""
         if path.suffix != ".safetensors":
             raise MethodError(f"{path} is not safetensors: weights are read from nothing else, as other files may hold programs.")
@@ -115,46 +104,62 @@ def _read(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor | LowRa
     return changes
 
 
-def worn(networks: Networks, weights: Sequence[UnetWeights]) -> Networks:
-    """The same networks, but with these weights in both their UNets: several add up, each at its strength.
+MOTION = ".motion_modules."
+"""In the names of what only the UNet with motion has."""
+Worn = Sequence[tuple[float, Changes]]
+"""Changes of one network, each with its strength."""
 
-    The networks handed in are not touched, so there is nothing to take off again: the UNets of the answer are twins on the very same
+
+def worn(networks: Networks, weights: Sequence[NetworkWeights]) -> Networks:
+    """The same networks, but with these weights in both their UNets and the text encoder: several add up, each at its strength.
+
+    The networks handed in are not touched, so there is nothing to take off again: those of the answer are twins on the very same
     tensors, with new ones only where something changes (and those shared by both UNets). Let go of the answer, and they are gone.
     Raises MethodError where a name or a shape does not fit: the weights are of another family of models.
     """
-    weights = [each for each in weights if each.strength and each.changes]
-    if not weights:
+    moving = [(each.strength, each.changes) for each in weights if each.strength and each.changes]
+    still = [(strength, {name: change for name, change in changes.items() if MOTION not in name}) for strength, changes in moving]
+    text = [(each.strength, each.text_changes) for each in weights if each.strength and each.text_changes]
+    if not moving and not text:
         return networks
     made: dict[str, tuple[Tensor, Tensor]] = {}
-    return replace(networks, unet=_dressed(networks.unet, weights, made), motion_unet=_dressed(networks.motion_unet, weights, made))
+    return replace(
+        networks,
+        unet=_dressed(networks.unet, still, "UNet", made),
+        motion_unet=_dressed(networks.motion_unet, moving, "UNet", made),
+        text_encoder=_dressed(networks.text_encoder, text, "text encoder", {}),
+    )
 
 
-def _dressed(unet: Any, weights: Sequence[UnetWeights], made: dict[str, tuple[Tensor, Tensor]]) -> Any:
-    parameters = dict(unet.named_parameters())
-    for name, change in ((name, change) for each in weights for name, change in each.changes.items()):
-        _check(name, change, parameters.get(name))
+def _dressed(network: Any, worn: Worn, called: str, made: dict[str, tuple[Tensor, Tensor]]) -> Any:
+    names = list(dict.fromkeys(name for _, changes in worn for name in changes))
+    if not names:
+        return network
+    parameters = dict(network.named_parameters())
+    for name, change in ((name, change) for _, changes in worn for name, change in changes.items()):
+        _check(name, change, parameters.get(name), called)
     changed: dict[str, Tensor] = {}
-    for name in dict.fromkeys(name for each in weights for name in each.changes):
+    for name in names:
         base = parameters[name]
         if name not in made or not torch.equal(made[name][0], base):
-            made[name] = (base, _changed(name, base, weights))
+            made[name] = (base, _changed(name, base, worn))
         changed[name] = made[name][1]
-    return twin(unet, changed)
+    return twin(network, changed)
 
 
-def _changed(name: str, base: Tensor, weights: Sequence[UnetWeights]) -> Tensor:
+def _changed(name: str, base: Tensor, worn: Worn) -> Tensor:
     """The base's parameter with what all of them change in it; added up in 32 bits, rounded once."""
     total = base.detach().float().clone()
-    for each in weights:
-        if (change := each.changes.get(name)) is not None:
-            full = change.full() if isinstance(change, LowRank) else change
-            total += each.strength * full.to(total).reshape(total.shape)
+    for strength, changes in worn:
+        if (change := changes.get(name)) is not None:
+            full = change.full(total.device) if isinstance(change, LowRank) else change
+            total += strength * full.to(total).reshape(total.shape)
     return torch.empty_like(base).copy_(total)
 
 
-def _check(name: str, change: Tensor | LowRank, parameter: Tensor | None) -> None:
+def _check(name: str, change: Tensor | LowRank, parameter: Tensor | None, called: str) -> None:
     if parameter is None:
-        raise MethodError(f"These weights change {name}, which this UNet does not have: they were trained for another family of models.")
+        raise MethodError(f"These weights change {name}, which this {called} does not have: they are for another family of models.")
     if isinstance(change, LowRank):
         fits = change.up[:, 0].numel() == parameter.shape[0] and change.down[0].numel() == parameter[0].numel()
         shape = (change.up.shape[0], *change.down.shape[1:])
@@ -162,8 +167,8 @@ def _check(name: str, change: Tensor | LowRank, parameter: Tensor | None) -> Non
         fits, shape = change.shape == parameter.shape, tuple(change.shape)
     if not fits:
         raise MethodError(
-            f"These weights change {name} by {' × '.join(map(str, shape))} numbers, but this UNet has "
-            f"{' × '.join(map(str, parameter.shape))} there: they were trained for another family of models."
+            f"These weights change {name} by {' × '.join(map(str, shape))} numbers, but this {called} has "
+            f"{' × '.join(map(str, parameter.shape))} there: they are for another family of models."
         )
 
 

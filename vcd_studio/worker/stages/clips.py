@@ -19,11 +19,13 @@ from vcd_studio.media.frames import load_frames, save_frames
 from vcd_studio.media.sheet import contact_sheet
 from vcd_studio.media.video import read_video, write_video
 from vcd_studio.method.conditioning import Conditioning, condition
-from vcd_studio.method.finetuning.weights import UnetWeights, worn
+from vcd_studio.method.finetuning.weights import NetworkWeights, worn
 from vcd_studio.method.id_tokens import IdTokens, expand
 from vcd_studio.method.protocols import Frames, Networks
 from vcd_studio.method.sampling import Sampling
+from vcd_studio.models.loras import load_lora
 from vcd_studio.project.errors import InputError
+from vcd_studio.project.loras import ADAPTER
 from vcd_studio.worker.context import StageContext
 
 PREVIEWS_KEPT = 2
@@ -56,10 +58,22 @@ class ClipStage:
     def networks(self) -> Networks:
         """The pack's, wearing the weights of the clip's identities for as long as this stage lives; the pack's own stay as they are."""
         networks = self.context.networks.get(self.settings["pack"], self.context.log)
-        weights = self.weights
-        if weights:
-            self.context.log(f"wears the weights of {', '.join(i['name'] for i in self.settings['identities'] if i.get('weights'))}")
-        return worn(networks, weights)
+        weights, loras = self.weights, self._loras(networks)
+        names = [i["name"] for i in self.settings["identities"] if i.get("weights")] if weights else []
+        names += [Path(lora["file"]).name for lora in self.settings.get("loras", [])]
+        if names:
+            self.context.log(f"wears the weights of {', '.join(names)}")
+        return worn(networks, [*weights, *loras])
+
+    def _loras(self, networks: Networks) -> list[NetworkWeights]:
+        """LoRA from elsewhere, each at its strength. InputError when a file has changed."""
+        worn = []
+        for chosen in self.settings.get("loras", []):
+            path = Path(chosen["file"])
+            _unchanged("weights", str(path / ADAPTER if path.is_dir() else path), chosen["sha256"])
+            lora = load_lora(path, networks)
+            worn.append(NetworkWeights(lora.unet, text_changes=lora.text_encoder).at(chosen["strength"]))
+        return worn
 
     @cached_property
     def tokens(self) -> list[IdTokens]:
@@ -72,12 +86,12 @@ class ClipStage:
         return loaded
 
     @property
-    def weights(self) -> list[UnetWeights]:
+    def weights(self) -> list[NetworkWeights]:
         """The weights of the snapshot's runs, where they have some, at the clip's strength. InputError when a file has changed."""
         strength = self.generation.get("weights_strength", 1.0)
         wearing = [identity for identity in self.settings["identities"] if identity.get("weights")] if strength else []
         return [
-            UnetWeights.load(_unchanged("weights", identity["weights"], identity["weights_sha256"])).at(strength) for identity in wearing
+            NetworkWeights.load(_unchanged("weights", identity["weights"], identity["weights_sha256"])).at(strength) for identity in wearing
         ]
 
     @property
@@ -188,6 +202,7 @@ def recipe(settings: dict[str, Any], frames: Frames) -> dict[str, Any]:
         "stages": list(generation["stages"]),
         "pack": settings["pack"],
         "identities": [_told(identity, generation.get("weights_strength", 1.0)) for identity in settings["identities"]],
+        "loras": [f"{Path(x['file']).name} {x['sha256'][:12]} at {x['strength']:g}" for x in settings.get("loras", [])],
         "version": settings["code_version"],
     }
 

@@ -88,6 +88,7 @@ def sidecar(context: StageContext, stage: ClipStage, shape: tuple[int, ...]) -> 
         "digital_source_type": "trainedAlgorithmicMedia",
         "generation": stage.generation,
         "identities": identities,
+        "loras": settings.get("loras", []),
         "stages": stages,
         "versions": {**versions(), "enqueued-by": settings["code_version"], "python": platform.python_version()},
         "models": context.networks.hashes(settings["pack"]),
