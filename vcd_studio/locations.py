@@ -69,6 +69,11 @@ def packs_dir() -> Path:
     return data_dir() / "packs"
 
 
+def weights_dir() -> Path:
+    """Weights that were fetched, by where they come from."""
+    return data_dir() / "weights"
+
+
 def loras_dir() -> Path:
     """A person's own LoRA, for every project."""
     return data_dir() / "loras"

@@ -31,7 +31,7 @@ NAMED = {
     *(f"queue {verb}" for verb in ("list", "show", "cancel", "retry", "move", "pause", "resume", "clear")),
     *(f"worker {verb}" for verb in ("start", "stop", "status", "run")),
     *(f"clips {verb}" for verb in ("list", "show", "export")),
-    *(f"models {verb}" for verb in ("list", "check", "add")),
+    *(f"models {verb}" for verb in ("list", "check", "pull", "add")),
 }
 
 

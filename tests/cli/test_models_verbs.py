@@ -30,8 +30,8 @@ def test_a_pack_is_put_together_whatever_the_files_are_called_and_listed(tree: P
     assert added.json["parts"] == {"base": str(tree / "realistic.ckpt"), "motion_adapter": str(tree / "mm.ckpt")}
     about = tomllib.loads((studio_home / "data" / "packs" / "mine" / "pack.toml").read_text())
     assert about["parts"]["base"] == str(tree / "realistic.ckpt")
-    listed = studio("models", "list", "--json").json
-    assert [(pack["name"], pack["problem"]) for pack in listed] == [("pocket", ""), ("mine", "")]
+    listed = [pack for pack in studio("models", "list", "--json").json if pack["state"] != "to fetch"]
+    assert [(pack["name"], pack["state"], pack["problem"]) for pack in listed] == [("pocket", "ready", ""), ("mine", "ready", "")]
     assert listed[1]["description"] == "My own"
     assert listed[1]["size"] >= (tree / "realistic.ckpt").stat().st_size
 

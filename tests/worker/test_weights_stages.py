@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ from test_worker_stages import QUICK, TRAINING, done, pack, project, work  # noq
 from vcd_studio.jobs.enqueue import enqueue_plan, enqueue_train, plan_generate
 from vcd_studio.jobs.model import Job
 from vcd_studio.jobs.store import Store
+from vcd_studio.locations import packs_dir
 from vcd_studio.media.frames import load_frames
 from vcd_studio.media.provenance import read_recipe
 from vcd_studio.method.finetuning.weights import LowRank, NetworkWeights
@@ -156,3 +159,26 @@ def test_a_clip_wears_loras_from_elsewhere(store: Store, project: Project, tmp_p
     failed = store.job(queued.id)
     assert failed.state == "failed"
     assert "have changed since this job was enqueued" in (failed.error or "")
+
+
+def test_a_pack_brings_its_lora_its_settings_and_what_it_trains_on(
+    store: Store, project: Project, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vcd_studio.catalog.recognise.SD1", 32)
+    job = learnt(store, project, "lora")
+    packs = packs_dir()
+    for name in ("plain", "few-steps"):
+        shutil.copytree(pack, packs / name)
+    lora = f'[[lora]]\nfile = "{job.result["weights"]}"\nstrength = 1.5\n'
+    (packs / "few-steps" / "pack.toml").write_text(f'trains_on = "plain"\n[defaults]\nsteps = 1\nscheduler = "euler"\n{lora}')
+    made = {}
+    for name in ("plain", "few-steps"):
+        other = Project.create(tmp_path / name, pack=name)
+        made[name] = clip(store, other, "a dog running", steps=other.defaults.steps if name == "few-steps" else 1, scheduler="euler")
+    assert made["few-steps"].settings["generation"]["steps"] == 1
+    assert not np.array_equal(frames(made["plain"]), frames(made["few-steps"]))
+    told = tomllib.loads((Path(made["few-steps"].result["clip"]) / "clip.toml").read_text())
+    assert "lora/0/weights.safetensors" in told["models"]
+    other = Project.open(tmp_path / "few-steps")
+    other.add_identity("rex", "dog", [tmp_path / "photos"])
+    assert enqueue_train(store, other, "rex").settings["pack"] == "plain"

@@ -3,6 +3,8 @@
 A pack is a folder with a ``pack.toml`` and one folder a part, as diffusers lays them out (``tokenizer, text_encoder, vae, unet,
 motion_adapter, scheduler`` and, where it has them, ``controlnet, upscaler, grounding, segmenter, faces``). Or its ``pack.toml`` says under
 ``[parts]`` where each lies on this machine, as a file or a folder; ``base`` there stands for UNet, VAE, text encoder and tokenizer in one.
+``trains_on`` names the pack whose base ID tokens are trained on, ``[defaults]`` generation settings that its clips begin with, and each
+``[[lora]]`` a ``file`` that they always wear, at its ``strength``.
 "pocket" ships with us; others are looked for in the user's packs folder (``locations.packs_dir()``), which the caller hands in.
 """
 
@@ -31,6 +33,14 @@ class PackMissing(WeightsError):
 
 
 @dataclass(frozen=True)
+class PackLora:
+    """A LoRA that belongs to a pack, as AnimateLCM's does to its motion module."""
+
+    file: Path
+    strength: float = 1.0
+
+
+@dataclass(frozen=True)
 class Pack:
     """``parts``: where ``pack.toml`` says that a part lies; every other lies in ``folder``, if the pack has it."""
 
@@ -38,6 +48,13 @@ class Pack:
     folder: Path
     description: str = ""
     parts: Mapping[str, Path] = field(default_factory=dict)
+    trains_on: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    loras: tuple[PackLora, ...] = ()
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "pack.toml"
 
     def part(self, name: str) -> Path | None:
         """A part's file or folder, or None where the pack has none."""
@@ -49,6 +66,7 @@ class Pack:
     def weights(self) -> dict[str, Path]:
         """Every weights file by its name in the pack, for hashing."""
         places = {"": self.folder} | {f"{part}/": place for part, place in self.parts.items()}
+        places |= {f"lora/{number}/": lora.file for number, lora in enumerate(self.loras)}
         found: dict[str, Path] = {}
         for prefix, place in places.items():
             if place.is_file():
@@ -69,7 +87,10 @@ def find_pack(name: str, packs_dir: Path | None = None) -> Pack:
         where = places[0] if places else Path(name)
         raise PackMissing(f'The pack "{name}" is not on this machine; put its diffusers folders ({", ".join(NEEDED)}) into {where}.')
     about = _about(folder)
-    pack = Pack(name, folder, str(about.get("description", "")), _parts(folder, about.get("parts", {})))
+    pack = Pack(
+        name, folder, str(about.get("description", "")), _parts(folder, about.get("parts", {})),
+        str(about.get("trains_on", "")), _defaults(folder, about.get("defaults", {})), _loras(folder, about.get("lora", [])),
+    )  # fmt: skip
     ours = ("tokenizer", "scheduler") if pack.parts else ()  # SD 1.5's own travel with us
     needed = ("motion_adapter",) if pack.part("base") else [part for part in NEEDED if part not in ours]
     missing = [part for part in needed if pack.part(part) is None]
@@ -99,34 +120,71 @@ def _parts(folder: Path, named: Any) -> dict[str, Path]:
     return parts
 
 
+def _defaults(folder: Path, named: Any) -> dict[str, Any]:
+    if not isinstance(named, dict):
+        raise PackMissing(f"In {folder / 'pack.toml'}, [defaults] must hold generation settings, as in steps = 25.")
+    return named
+
+
+def _loras(folder: Path, named: Any) -> tuple[PackLora, ...]:
+    try:
+        loras = tuple(PackLora(folder / Path(entry["file"]).expanduser(), float(entry.get("strength", 1.0))) for entry in named)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PackMissing(f'In {folder / "pack.toml"}, a [[lora]] must have a file = "…" and may have a strength = 0.8.') from error
+    if gone := next((lora for lora in loras if not lora.file.exists()), None):
+        remedy = f"put it back, or change {folder / 'pack.toml'}"
+        raise PackMissing(f"The LoRA of the pack {folder.name} is not at {gone.file} any more; {remedy}.")
+    return loras
+
+
 def packs_in(packs_dir: Path) -> list[str]:
     """Names of the packs that were added, and pocket."""
     added = sorted(path.name for path in packs_dir.iterdir() if path.is_dir()) if packs_dir.is_dir() else []
     return ["pocket", *added]
 
 
-ADDED = ("base", "unet", "vae", "text_encoder", "motion_adapter", "controlnet", "upscaler", "segmenter", "faces")
+FEW_STEPS: Mapping[str, Mapping[str, Any]] = {"lcm": {"scheduler": "lcm", "steps": 6, "guidance": 1.5}}
+"""Generation settings that motion modules of a kind were distilled for, where their keys tell the kind."""
+ADDED = ("base", "unet", "vae", "text_encoder", "motion_adapter", "controlnet", "upscaler", "segmenter", "faces", "lora")
 """What a pack can be put together from, as files or folders."""
 
 
-def add_pack(packs_dir: Path, name: str, places: Sequence[Path], description: str = "") -> Pack:
+def add_pack(
+    packs_dir: Path,
+    name: str,
+    places: Sequence[Path],
+    description: str = "",
+    *,
+    trains_on: str = "",
+    defaults: Mapping[str, Any] | None = None,
+    lora_strength: float = 1.0,
+) -> Pack:
     """A pack of files and folders that lie anywhere: each is told by its keys, which part it is. Nothing is copied.
 
+    ``defaults`` are generation settings that its clips begin with; a motion module that needs few steps brings its own.
     Raises :class:`WeightsError` where one is no part of a pack, is there twice, or what every pack needs is not among them.
     """
     folder = packs_dir / name
     if name == "pocket" or folder.exists():
         raise PackMissing(f'There is a pack "{name}" already; choose another name, or remove {folder} first.')
     parts: dict[str, Path] = {}
+    loras: list[Path] = []
     whats: dict[str, Recognised] = {}
     for place in (given.expanduser().absolute() for given in places):
         what = _usable(place)
+        if what.part == "lora":
+            loras.append(place)
+            continue
         if what.part in parts:
             raise PackMissing(f"{parts[what.part]} and {place} are both {what.title}; give one of them.")
         parts[what.part], whats[what.part] = place, what
     _check_whole(parts, whats)
     folder.mkdir(parents=True)
-    about = {"name": name, "description": description, "parts": {part: str(place) for part, place in parts.items()}}
+    about = {
+        "name": name, "description": description, "trains_on": trains_on, "parts": {part: str(place) for part, place in parts.items()},
+        "defaults": dict(FEW_STEPS.get(whats["motion_adapter"].facts.get("version", ""), {})) | dict(defaults or {}),
+        "lora": [{"file": str(path), "strength": lora_strength} for path in loras],
+    }  # fmt: skip
     (folder / "pack.toml").write_text(tomli_w.dumps(about), encoding="utf-8")
     return find_pack(name, packs_dir)
 

@@ -104,7 +104,7 @@ def train(
     identity = opened.identity(name)
     overrides = dict(override_from_text(change) for change in changes or [])
     need_worker(no_worker)
-    need_pack(opened.pack, no_worker)
+    need_pack(opened.pack, no_worker, training=True)
     if consent is not None:
         identity.set_noun(identity.noun, consent)
     for warning in check_agreed([identity]):

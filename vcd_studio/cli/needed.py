@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from vcd_studio.project.errors import InputError
 
 
-def need_pack(name: str, no_worker: bool, faces_of: Iterable[str] = ()) -> None:
-    """InputError where the pack is not on this machine, or cannot find the faces of one of these nouns.
+def need_pack(name: str, no_worker: bool, faces_of: Iterable[str] = (), *, training: bool = False) -> None:
+    """InputError where the pack (for ``training``, the one that it trains on) is not on this machine, or cannot find the faces of one
+    of these nouns.
 
     Nothing is asked where no worker is wanted: another machine's may have other packs.
     """
@@ -21,6 +22,8 @@ def need_pack(name: str, no_worker: bool, faces_of: Iterable[str] = ()) -> None:
         return
     try:
         pack = find_pack(name, packs_dir())
+        if training and pack.trains_on:
+            find_pack(pack.trains_on, packs_dir())
     except WeightsError as error:
         raise InputError(str(error)) from error
     detector, grounding = pack.part("faces"), pack.part("grounding")

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from vcd_studio import __version__
+from vcd_studio.catalog.packs import PackMissing, find_pack
 from vcd_studio.jobs.estimates import clip_bytes, clip_seconds
 from vcd_studio.jobs.model import Job
 from vcd_studio.jobs.store import Store
 from vcd_studio.jobs.workers import wake
-from vcd_studio.locations import store_path
+from vcd_studio.locations import packs_dir, store_path
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.identity import Identity, check_agreed
 from vcd_studio.project.loras import ADAPTER, LoraChoice, find_lora
@@ -87,6 +88,7 @@ def enqueue_train(
     _writable(identity.trained_dir)
     settings = {
         **_identity_snapshot(project, identity),
+        "pack": _trains_on(project.pack),
         "training": training.model_dump(mode="json"),
         "photos": [{"name": photo.path.name, "sha256": file_hash(photo.path), "state": photo.state} for photo in photos],
     }
@@ -155,6 +157,14 @@ def file_hash(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def _trains_on(name: str) -> str:
+    """The pack whose base an identity learns on: clips may be of another base (paper: SD 1.5, then Realistic Vision)."""
+    try:
+        return find_pack(name, packs_dir()).trains_on or name
+    except PackMissing:  # another machine's worker may have it
+        return name
 
 
 def _identity(project: Project, identity: Identity | str) -> Identity:

@@ -6,10 +6,7 @@ import importlib.metadata
 import json
 import os
 import re
-import shutil
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -17,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from vcd_studio.jobs.model import Job, WorkerId
-from vcd_studio.jobs.processes import is_alive
+from vcd_studio.jobs.processes import detached, is_alive, last_line, reap
 from vcd_studio.jobs.store import Store
 from vcd_studio.locations import store_path, worker_dir
 from vcd_studio.project.errors import InputError
@@ -26,11 +23,6 @@ from vcd_studio.project.text import quoted
 WorkerState = Literal["running", "idle", "dead"]
 START_SECONDS = 90.0
 """How long a fresh process may take to claim its device before start() gives up on it."""
-
-LARGEST_LOG = 4 * 1024 * 1024
-"""Bytes; a larger log is put aside as .log.1 when a worker starts."""
-
-_started: list[subprocess.Popen[bytes]] = []
 
 
 class WorkerRunning(InputError):
@@ -120,7 +112,7 @@ def start(device: str = "auto") -> WorkerStatus:
     if holder and is_alive(holder[0]):
         raise already_running(device, holder[0].pid)
     _prepare_folder()
-    process = _spawn(device)
+    process = detached(["vcd_studio.worker", "--device", device], log_path(device))
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         holder = read_lock(lock_path(device))
@@ -129,7 +121,7 @@ def start(device: str = "auto") -> WorkerStatus:
         if process.poll() is not None:
             if holder and is_alive(holder[0]):
                 raise already_running(device, holder[0].pid)
-            raise InputError(f"The worker on {device} ended at once: {_last_line(log_path(device))} (log: {log_path(device)}).")
+            raise InputError(f"The worker on {device} ended at once: {last_line(log_path(device))} (log: {log_path(device)}).")
         time.sleep(0.05)
     raise InputError(f"The worker on {device} (pid {process.pid}) has not taken its device; its log is {log_path(device)}.")
 
@@ -169,7 +161,7 @@ def stop(device: str | None = None, *, wait: float = 60.0) -> list[WorkerStatus]
     until = time.monotonic() + wait
     while any(is_alive(worker.id) for worker in living) and time.monotonic() < until:
         time.sleep(0.05)
-    _reap()
+    reap()
     return [worker if is_alive(worker.id) else WorkerStatus(worker.device, worker.pid, "dead", None, worker.id) for worker in living]
 
 
@@ -189,37 +181,6 @@ def already_running(device: str, pid: int) -> WorkerRunning:
     return WorkerRunning(f"A worker already runs on {device} (pid {pid}); `vcd-studio worker stop --device {device}` ends it.")
 
 
-def user_systemd() -> bool:
-    """Whether this user's systemd can hold a worker, so that it outlives the log-out (else setsid does what it can)."""
-    systemctl = shutil.which("systemctl")
-    if not systemctl or not shutil.which("systemd-run"):
-        return False
-    try:
-        asked = subprocess.run([systemctl, "--user", "is-system-running"], capture_output=True, text=True, check=False, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return asked.stdout.strip() in ("running", "degraded")
-
-
-def _spawn(device: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "vcd_studio.worker", "--device", device]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    package_parent = str(Path(__file__).resolve().parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package_parent, environment.get("PYTHONPATH")]))
-    if user_systemd():  # a scope keeps the process ours, with its environment and its pid, but outside the session that ends at log-out
-        command = ["systemd-run", "--user", "--scope", "--quiet", "--collect", *command]
-    _reap()
-    log_file = log_path(device)
-    if log_file.is_file() and log_file.stat().st_size > LARGEST_LOG:
-        log_file.replace(log_file.with_suffix(".log.1"))
-    with log_file.open("ab") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=worker_dir(), start_new_session=True
-        )
-    _started.append(process)
-    return process
-
-
 def _prepare_folder() -> None:
     try:
         worker_dir().mkdir(parents=True, exist_ok=True)
@@ -227,20 +188,8 @@ def _prepare_folder() -> None:
         raise InputError(f"The folder {worker_dir()} cannot be made ({error.strerror}); set VCD_HOME to a folder you own.") from error
 
 
-def _reap() -> None:
-    _started[:] = [process for process in _started if process.poll() is None]
-
-
 def _running(store: Store) -> dict[WorkerId, Job]:
     return {attempt.worker: store.job(attempt.job_id) for attempt in store.open_attempts()}
-
-
-def _last_line(path: Path) -> str:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    except OSError:
-        lines = []
-    return lines[-1] if lines else "it said nothing"
 
 
 def _file_name(device: str) -> str:

@@ -8,12 +8,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from vcd_studio import locations
+from vcd_studio.catalog.packs import PackMissing, find_pack
 from vcd_studio.project.errors import InputError, Problem, ProjectError
 from vcd_studio.project.identity import IDENTITY_FILE, Identity, IdentityFile, check_consent, check_noun, write_identity
 from vcd_studio.project.loras import LoraChoice, find_lora
@@ -40,13 +42,13 @@ class ProjectFile(BaseModel):
 
 
 class Project:
-    """One project folder, opened. ``defaults`` are its generation settings, which a prompt may override."""
+    """One project folder, opened."""
 
     def __init__(self, path: Path, file: ProjectFile) -> None:
         self.path = path
         self.name = file.name
         self.pack = file.pack
-        self.defaults = file.defaults
+        self._defaults = file.defaults
 
     def __repr__(self) -> str:
         return f"Project({plain(str(self.path))!r})"
@@ -91,6 +93,16 @@ class Project:
     @property
     def file(self) -> Path:
         return self.path / PROJECT_FILE
+
+    @cached_property
+    def defaults(self) -> GenerationSettings:
+        """Its generation settings, which a prompt may override: what project.toml says, over what the pack asks for, over ours."""
+        try:
+            pack = find_pack(self.pack, locations.packs_dir())
+        except PackMissing:  # another machine may have it
+            return self._defaults
+        packs_own = GenerationSettings().with_overrides(pack.defaults, where=str(pack.file))
+        return packs_own.with_overrides({key: getattr(self._defaults, key) for key in self._defaults.model_fields_set})
 
     @property
     def outputs_dir(self) -> Path:

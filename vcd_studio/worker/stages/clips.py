@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vcd_studio.catalog.packs import find_pack
 from vcd_studio.jobs.enqueue import file_hash
-from vcd_studio.locations import state_dir
+from vcd_studio.locations import packs_dir, state_dir
 from vcd_studio.media.frames import load_frames, save_frames
 from vcd_studio.media.sheet import contact_sheet
 from vcd_studio.media.video import read_video, write_video
@@ -66,13 +67,13 @@ class ClipStage:
         return worn(networks, [*weights, *loras])
 
     def _loras(self, networks: Networks) -> list[NetworkWeights]:
-        """LoRA from elsewhere, each at its strength. InputError when a file has changed."""
-        worn = []
+        """The pack's own LoRA, then those that the clip asks for, each at its strength. InputError when one of these has changed."""
+        pack = find_pack(self.settings["pack"], packs_dir())
+        worn = [_lora(each.file, each.strength, networks) for each in pack.loras]
         for chosen in self.settings.get("loras", []):
             path = Path(chosen["file"])
             _unchanged("weights", str(path / ADAPTER if path.is_dir() else path), chosen["sha256"])
-            lora = load_lora(path, networks)
-            worn.append(NetworkWeights(lora.unet, text_changes=lora.text_encoder).at(chosen["strength"]))
+            worn.append(_lora(path, chosen["strength"], networks))
         return worn
 
     @cached_property
@@ -163,6 +164,11 @@ class ClipStage:
         for old in sorted(folder.glob(f"{self.context.stage.name}-*.png"))[:-PREVIEWS_KEPT]:
             old.unlink(missing_ok=True)
         return str(path)
+
+
+def _lora(path: Path, strength: float, networks: Networks) -> NetworkWeights:
+    lora = load_lora(path, networks)
+    return NetworkWeights(lora.unet, text_changes=lora.text_encoder).at(strength)
 
 
 def _unchanged(what: str, name: str, sha256: str) -> Path:
