@@ -35,6 +35,17 @@ def _etag(hub: Hub, content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+REFUSALS = {401: "RepoNotFound", 403: "GatedRepo", 404: "EntryNotFound"}
+
+
+def _status(hub: Hub, handler: BaseHTTPRequestHandler, content: bytes | None) -> int:
+    if hub.status != 200:
+        return hub.status
+    if hub.token and handler.headers.get("Authorization") != f"Bearer {hub.token}":
+        return 401
+    return 404 if content is None else 200
+
+
 @contextmanager
 def serving(hub: Hub) -> Iterator[Hub]:
     class Handler(BaseHTTPRequestHandler):
@@ -46,16 +57,10 @@ def serving(hub: Hub) -> Iterator[Hub]:
             hub.asked.append((self.command, self.path, self.headers.get("Range", "")))
             match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/main/(.+)", self.path)
             content = hub.files.get(f"{match[1]}/{match[2]}") if match else None
-            refused = hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}"
-            status = hub.status if hub.status != 200 else 401 if refused else 404 if content is None else 200
+            status = _status(hub, self, content)
             if status != 200:
                 self.send_response(status)
-                if status == 404:
-                    self.send_header("X-Error-Code", "EntryNotFound")
-                if status == 403:
-                    self.send_header("X-Error-Code", "GatedRepo")
-                if status == 401:
-                    self.send_header("X-Error-Code", "RepoNotFound")
+                self.send_header("X-Error-Code", REFUSALS.get(status, ""))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return None

@@ -101,7 +101,7 @@ def test_a_cut_off_body_keeps_what_came_and_says_how_to_go_on(hub: Hub, shelves:
 
 def test_a_wrong_hash_is_thrown_away(hub: Hub, shelves: Shelves) -> None:
     hub.wrong = True
-    with pytest.raises(PullFailed, match="came damaged from dhkim2810/MobileSAM/sub/mobile_sam.pt.*thrown away"):
+    with pytest.raises(PullFailed, match=r"came damaged from dhkim2810/MobileSAM/sub/mobile_sam\.pt.*thrown away"):
         pull(FILE, shelves, Seen())
     assert fetched(FILE, shelves.weights) is None
     hub.wrong = False
@@ -169,7 +169,11 @@ def test_a_token_goes_along(hub: Hub, shelves: Shelves, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [(404, "is not there any more; .*models add"), (403, "accept it there, then set HF_TOKEN"), (500, "the server answers 500; try again later")],
+    [
+        (404, "is not there any more; .*models add"),
+        (403, "accept it there, then set HF_TOKEN"),
+        (500, "the server answers 500; try again later"),
+    ],
 )
 def test_what_the_server_refuses_is_one_sentence(status: int, said: str, hub: Hub, shelves: Shelves) -> None:
     hub.status = status
