@@ -13,6 +13,8 @@ from vcd_studio.project.text import quoted
 from vcd_studio.project.toml_file import explain, read_toml
 
 Graphics = Literal["auto", "sixel", "kitty", "halfcell", "off"]
+Precision = Literal["auto", "fp16", "bf16", "fp32"]
+"""Of clips; auto is fp16 on a card and fp32 on the CPU. Learning is in fp32 everywhere."""
 PREFIX = "VCD_"
 
 
@@ -27,6 +29,7 @@ class SettingsFile(BaseModel):
     graphics: Graphics = "auto"
     theme: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ -]{0,63}$")] = "dark"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = "auto"
+    precision: Precision = "auto"
     keymap: dict[str, str] = Field(default_factory=dict)
 
 

@@ -13,7 +13,8 @@ import pytest
 from huggingface_hub import constants, file_download
 
 from tests.catalog.hub import Hub, serving
-from vcd_studio.catalog.pulling import PullFailed, Shelves, fetched, pull, sha256_of
+from vcd_studio.catalog.digests import sha256_of
+from vcd_studio.catalog.pulling import PullFailed, Shelves, fetched, pull
 from vcd_studio.catalog.shipped import ShippedFile
 
 CONTENT = bytes(range(256)) * 4000

@@ -9,7 +9,8 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from vcd_studio.catalog.packs import POCKET, PackMissing, digest, find_pack, hashes
+from vcd_studio.catalog.digests import digest, hashes
+from vcd_studio.catalog.packs import POCKET, PackMissing, find_pack
 from vcd_studio.method.protocols import MethodError
 from vcd_studio.models import load_pack
 from vcd_studio.models.folders import variant_of

@@ -10,7 +10,6 @@ motion_adapter, scheduler`` and, where it has them, ``controlnet, upscaler, grou
 
 from __future__ import annotations
 
-import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -212,18 +211,3 @@ def _check_whole(parts: Mapping[str, Path], whats: Mapping[str, Recognised]) -> 
     lacking += [] if "motion_adapter" in parts else ["a motion module (AnimateDiff)"]
     if lacking:
         raise PackMissing(f"The pack lacks {' and '.join(lacking)}; give the file with the others.")
-
-
-def hashes(pack: Pack) -> dict[str, str]:
-    """SHA-256 of every file of the pack, by its name in it."""
-    return {name: _sha256(path) for name, path in pack.weights().items()}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest(files: Mapping[str, str]) -> str:
-    """One SHA-256 for all of :func:`hashes`: the same for the same pack."""
-    return hashlib.sha256("\n".join(f"{file} {files[file]}" for file in sorted(files)).encode()).hexdigest()

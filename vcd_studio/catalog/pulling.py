@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from vcd_studio.catalog.digests import sha256_of
 from vcd_studio.catalog.discovery import SUFFIXES
 from vcd_studio.catalog.headers import WeightsError
 from vcd_studio.catalog.packs import Pack, add_pack, find_pack, packs_in
@@ -221,8 +222,3 @@ def _told(file: ShippedFile) -> Iterator[None]:
 
 def _no_room(file: ShippedFile, folder: Path, needed: int, free: int) -> str:
     return f"{file.title} needs {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free; free some space, then pull again."
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -35,3 +35,11 @@ def variant_of(files: list[Path], dtype: torch.dtype) -> str | None:
     if not variants or (plain and dtype == torch.float32):
         return None
     return "fp16" if "fp16" in variants else variants.pop()
+
+
+def weights_in(folder: Path, dtype: torch.dtype) -> list[Path]:
+    """The files that :func:`from_folder` reads in this folder: one variant's shards, as safetensors where there are any."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin") and "non_ema" not in path.name)
+    variant = variant_of(files, dtype)
+    chosen = [path for path in files if (match[1] if (match := VARIANT.match(path.name)) else None) == variant]
+    return [path for path in chosen if path.suffix == ".safetensors"] or chosen

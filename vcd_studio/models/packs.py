@@ -17,6 +17,7 @@ from vcd_studio.models.box_segmenter import BoxSegmenter
 from vcd_studio.models.centre_detector import CentreDetector, CentreFaces, CentreGrounding
 from vcd_studio.models.faces import PeopleAndPets, YuNetFaces
 from vcd_studio.models.folders import from_folder
+from vcd_studio.models.memory import Placement, parts_of, place
 from vcd_studio.models.middle import MiddleOfPicture
 from vcd_studio.models.rrdbnet import RRDBNet
 from vcd_studio.models.sam import load_sam
@@ -44,9 +45,13 @@ class Base:
 
 
 def load_pack(
-    name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, packs_dir: Path | None = None
+    name: str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    packs_dir: Path | None = None,
+    placement: Placement | None = None,
 ) -> Networks:
-    """Load every part of a pack onto ``device`` in ``dtype``, ready for inference.
+    """Load every part of a pack in ``dtype``, ready for inference, onto ``device``, or where ``placement`` has it.
 
     Raises :class:`PackMissing` where it is not there and :class:`MethodError` where a file cannot be read.
     """
@@ -70,14 +75,14 @@ def load_pack(
         )
         if (grounding := _optional(CentreDetector, pack.part("grounding"), dtype)) is not None:
             networks.grounding = CentreGrounding(grounding.to(device))
-        networks.faces = _faces(pack, networks, dtype)
+        for network in (base.unet, *parts_of(networks).values()):
+            network.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+        place(networks, placement or Placement(), device)
+        networks.faces = _faces(pack, networks, dtype)  # these find pets' heads by grounding, where that is by now
         if networks.grounding is None and networks.segmenter is not None:
             networks.grounding = MiddleOfPicture()  # after faces, which must not take it for a finder of heads
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise MethodError(f"The pack {name} in {pack.folder} cannot be loaded: {str(error).splitlines()[0]}") from error
-    for network in (base.text_encoder, base.vae, base.unet, motion_unet, networks.controlnet, networks.upscaler, networks.segmenter):
-        if isinstance(network, torch.nn.Module):
-            network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
     return networks
 
 

@@ -18,6 +18,7 @@ from vcd_studio.jobs.store import Store, StoreError
 from vcd_studio.jobs.workers import resolve_device
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
+from vcd_studio.settings import load_settings
 from vcd_studio.worker.context import Interrupted, StageContext
 from vcd_studio.worker.durable import settle
 from vcd_studio.worker.lease import Lease, WakeUp
@@ -31,12 +32,14 @@ POLL_SECONDS = 1.0
 class Worker:
     """Runs jobs on one device. ``stages`` maps stage names to what does them."""
 
-    def __init__(self, store: Store, lease: Lease, wake_up: WakeUp, stages: Mapping[str, StageFunction] = STAGES) -> None:
+    def __init__(
+        self, store: Store, lease: Lease, wake_up: WakeUp, stages: Mapping[str, StageFunction] = STAGES, precision: str = "auto"
+    ) -> None:
         self.store = store
         self.lease = lease
         self.wake_up = wake_up
         self.stages = stages
-        self.networks = NetworkKeeper(lease.device)
+        self.networks = NetworkKeeper(lease.device, precision)
         self.asked_to_end = False
 
     def end(self, *_: object) -> None:
@@ -119,7 +122,7 @@ def main(arguments: Sequence[str] | None = None, stages: Mapping[str, StageFunct
     options = parser.parse_args(arguments)
     try:
         with Store() as store, Lease(resolve_device(options.device)) as lease, WakeUp(lease.device) as wake_up:
-            worker = Worker(store, lease, wake_up, stages)
+            worker = Worker(store, lease, wake_up, stages, load_settings().precision)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, _handler(worker))
             print(f"worker {lease.worker.pid} holds {lease.device}; queue {store.path}", flush=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vcd_studio.catalog.packs import digest, find_pack
+from vcd_studio.catalog.digests import digest
+from vcd_studio.catalog.packs import find_pack
 from vcd_studio.evaluation.judges import load_judges
 from vcd_studio.evaluation.plan import Plan
 from vcd_studio.evaluation.report import write_report

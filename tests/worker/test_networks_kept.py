@@ -1,0 +1,48 @@
+"""The networks a worker keeps: what they are loaded in, and that there is room for them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_pack import save_tiny_pack
+
+from vcd_studio.method.protocols import MethodError
+from vcd_studio.worker import networks
+from vcd_studio.worker.networks import NetworkKeeper
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny_pack(tmp_path_factory.mktemp("packs") / "tiny"))
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("auto", torch.float32), ("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
+def test_clips_are_made_as_the_settings_say_and_learning_in_32_bits(precision: str, dtype: torch.dtype, pack: str) -> None:
+    keeper = NetworkKeeper("cpu", precision)
+    loaded = keeper.get(pack, print)
+    assert loaded.dtype == dtype
+    assert {parameter.dtype for parameter in loaded.motion_unet.parameters()} == {dtype}
+    assert keeper.get(pack, print) is loaded
+    assert keeper.get(pack, print, precise=True).dtype == torch.float32
+
+
+def test_a_pack_that_finds_no_room_is_not_loaded(pack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "free_memory", lambda: 1000)
+    with pytest.raises(MethodError, match=r"Loading the pack .* takes 0\.0 GB of memory, and 0\.0 GB are free; end other programs first"):
+        NetworkKeeper("cpu").get(pack, print)
+
+
+def test_on_a_card_the_plan_is_said_before_anything_is_loaded(pack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(networks, "set_up_device", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 8 * 10**9))
+    monkeypatch.setattr("vcd_studio.models.load_pack", lambda *_: pytest.fail("it was loaded"))
+    with pytest.raises(MethodError, match=r"The card has 0\.0 GB free"):
+        NetworkKeeper("cuda:0").get(pack, said.append)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (8 * 10**9, 8 * 10**9))
+    monkeypatch.setattr("vcd_studio.models.load_pack", lambda *given: given)
+    _, device, dtype, _, placement = NetworkKeeper("cuda:0").get(pack, said.append)
+    assert (device, dtype, placement.aside) == ("cuda:0", torch.float16, ())
+    assert said[-1].endswith("8.0 GB free: everything on the card")
