@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,8 +12,8 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from vcd_studio.terminal import Terminal, look
 from vcd_studio.tui.messages import QueueChanged, Snapshot
-from vcd_studio.tui.terminal import Terminal, look
 from vcd_studio.tui.themes import DEFAULT_THEME, load_themes
 from vcd_studio.tui.watch import Queue, watch
 
@@ -145,7 +146,7 @@ class StudioApp(App[int]):
         if event.pixel_size is not None and event.size.width and event.size.height:
             width, height = event.pixel_size.width // event.size.width, event.pixel_size.height // event.size.height
             if width and height:
-                self.terminal = Terminal(self.terminal.graphics, width, height)
+                self.terminal = replace(self.terminal, cell_width=width, cell_height=height)
 
     # ── getting about ──
 

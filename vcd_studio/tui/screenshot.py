@@ -4,8 +4,8 @@ import argparse
 import asyncio
 from pathlib import Path
 
+from vcd_studio.terminal import Terminal
 from vcd_studio.tui.app import StudioApp
-from vcd_studio.tui.terminal import Terminal
 from vcd_studio.tui.widgets.pictures.picture import Picture
 
 SCREENS = ("projects", "identity", "prompts", "queue", "clips")
