@@ -13,7 +13,7 @@ CARD_FREE = 6 * GIB
 
 REMEDIES = {
     "not found": "install NVIDIA's driver if this machine has a card",
-    "driver not loaded": "load it: sudo modprobe nvidia",
+    "driver not loaded": "sudo modprobe nvidia",
     "mismatch": "the driver was updated under the running kernel: restart the machine",
     "insufficient permissions": "ask for access to /dev/nvidia*, or start the container with its GPUs",
 }

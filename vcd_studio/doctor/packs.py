@@ -23,7 +23,7 @@ def check_packs(packs_dir: Path) -> list[Finding]:
     names = packs_in(packs_dir)
     found = [_check_pack(name, packs_dir) for name in names]
     if names == ["pocket"]:
-        found.append(Finding(CHECK, "warning", "only pocket, which draws its own invented animals", f"add one for SD 1.5: {ADD}"))
+        found.append(Finding(CHECK, "warning", "only pocket, which draws its own invented animals: add one for SD 1.5", ADD))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -33,7 +34,8 @@ def check_queue(path: Path, mounts: str | None = None) -> Finding:
     except sqlite3.Error as error:
         problem, version = str(error), 0
     if problem:
-        return Finding(CHECK, "fix", f"{path} is damaged: {problem}", f"move it away to start a new one: mv {path} {path}.damaged")
+        found = f"{path} is damaged: {problem}; once it is moved away, a new one is begun"
+        return Finding(CHECK, "fix", found, shlex.join(["mv", str(path), f"{path}.damaged"]))
     if version > len(MIGRATIONS):
         found = f"{path} was written by a newer VCD Studio (version {version}, known {len(MIGRATIONS)})"
         return Finding(CHECK, "fix", found, "pip install --upgrade vcd-studio")

@@ -84,11 +84,11 @@ def _colours(reading: TerminalReading) -> Finding:
         remedy = "set TERM to your terminal's name, for example: export TERM=xterm-256color"
         return Finding("colours", "warning", f"unknown: TERM is {quoted(name)}", remedy)
     if environment.get("COLORTERM", "").lower() not in RICH:
-        found = "256 or fewer, as COLORTERM does not promise more: pictures look coarse"
-        return Finding("colours", "warning", found, "export COLORTERM=truecolor, if the terminal has them (SSH does not hand it on)")
+        found = "256 or fewer, so pictures look coarse: COLORTERM promises no more (SSH does not hand it on)"
+        return Finding("colours", "warning", found, "export COLORTERM=truecolor")
     if reading.tmux is not None and reading.tmux.features is not None and "RGB" not in reading.tmux.features:
-        found = "256: tmux takes 16 million and does not know that the terminal around it can show them"
-        return Finding("colours", "warning", found, "tmux set -as terminal-features ',*:RGB', then attach again")
+        found = "256: tmux does not know that the terminal around it can show 16 million; it asks when it is attached again"
+        return Finding("colours", "warning", found, "tmux set -as terminal-features ',*:RGB'")
     return Finding("colours", "ok", "16 million")
 
 

@@ -22,7 +22,7 @@ ASK_SECONDS = 120.0
 LOOK_EVERY = 0.2  # seconds between two looks whether the answer is still wanted
 REPORT = (sys.executable, "-m", "vcd_studio.worker.installed")
 INSTALL = "pip install 'vcd-studio[diffusion]'"
-AGAIN = "install torch and torchvision anew and together: pip install --force-reinstall torch torchvision"
+AGAIN = "pip install --force-reinstall torch torchvision"
 Report = dict[str, Any]
 
 

@@ -21,8 +21,8 @@ def check_workers(workers: Sequence[WorkerStatus]) -> Finding:
     found = ", ".join(f"{worker.device} {worker.state} (pid {worker.pid})" for worker in workers) or "none runs; the next job starts one"
     dead = [worker for worker in workers if worker.state == "dead"]
     if dead:
-        remedy = f"vcd-studio worker start --device {dead[0].device}, which takes its job back; why it died: {log_path(dead[0].device)}"
-        return Finding(CHECK, "warning", found, remedy)
+        found += f"; the next to start takes the jobs of the dead back (what {dead[0].device} said last: {log_path(dead[0].device)})"
+        return Finding(CHECK, "warning", found, f"vcd-studio worker start --device {dead[0].device}")
     return Finding(CHECK, "ok", found)
 
 
