@@ -24,6 +24,7 @@ def verbs(command: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...
 VERBS = verbs(typer.main.get_command(app))
 NAMED = {
     "demo",
+    "doctor",
     "evaluate",
     "generate",
     *(f"project {verb}" for verb in ("new", "list", "check")),

@@ -13,8 +13,8 @@ from studio_fixtures import FakeWorkers, make_project
 
 from vcd_studio.jobs.store import Store
 from vcd_studio.project.project import Project, remember_project
+from vcd_studio.terminal import Terminal
 from vcd_studio.tui.app import StudioApp
-from vcd_studio.tui.terminal import Terminal
 from vcd_studio.tui.watch import Queue
 
 TURNS = 1500  # looks at the app, before a test gives up waiting

@@ -8,9 +8,10 @@ import pytest
 FORBIDDEN = ("torch", "diffusers", "transformers", "vcd_studio.method", "vcd_studio.models", "vcd_studio.pocket", "vcd_studio.worker")
 
 
-@pytest.mark.parametrize(
-    "module", ["vcd_studio.tui.app", "vcd_studio.cli", "vcd_studio.tui.screens.identity", "vcd_studio.tui.screens.prompts"]
-)
+SCREENS = [f"vcd_studio.tui.screens.{screen}" for screen in ("identity", "prompts", "doctor")]
+
+
+@pytest.mark.parametrize("module", ["vcd_studio.tui.app", "vcd_studio.cli", "vcd_studio.doctor.checks", *SCREENS])
 def test_imports_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print([name for name in sys.modules if name.startswith({FORBIDDEN!r})])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

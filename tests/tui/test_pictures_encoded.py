@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from studio_fixtures import subject, subject_mask
 
-from vcd_studio.tui.terminal import Terminal, _best
+from vcd_studio.terminal import Terminal, _best
 from vcd_studio.tui.widgets.pictures.encode import encode, fit, select_after_define
 from vcd_studio.tui.widgets.pictures.source import MASK_COLOUR, with_mask
 

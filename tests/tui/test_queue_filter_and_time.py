@@ -13,10 +13,10 @@ from vcd_studio.jobs.model import WorkerId
 from vcd_studio.jobs.processes import boot_id, this_process
 from vcd_studio.jobs.store import Store
 from vcd_studio.project.project import Project
+from vcd_studio.terminal import Terminal
 from vcd_studio.tui.app import StudioApp
 from vcd_studio.tui.screens.dialogs.dialogs import Complaint
 from vcd_studio.tui.screens.dialogs.form import Form
-from vcd_studio.tui.terminal import Terminal
 from vcd_studio.tui.watch import Queue
 from vcd_studio.tui.widgets.chrome.filter import FilterInput
 from vcd_studio.tui.widgets.pictures.grid import PictureGrid

@@ -160,7 +160,11 @@ TREES = (
 )
 
 
+def hub_cache() -> Path:
+    """Where the Hugging Face libraries keep what they fetched, be it there or not."""
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface", "hub")).expanduser()
+
+
 def usual_places() -> list[Path]:
     """Where weights lie without anybody saying so: the Hugging Face cache, and ComfyUI's and AUTOMATIC1111's trees in the home folder."""
-    hub = os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface", "hub")
-    return [place for place in (Path(name).expanduser() for name in (hub, *TREES)) if place.is_dir()]
+    return [place for place in (hub_cache(), *(Path(name).expanduser() for name in TREES)) if place.is_dir()]

@@ -17,7 +17,7 @@ def show_picture(path: Path, graphics: str) -> bool:
     from rich.segment import Segment, Segments
 
     from vcd_studio.project.photos import open_photo
-    from vcd_studio.tui.terminal import look
+    from vcd_studio.terminal import look
     from vcd_studio.tui.widgets.pictures.encode import encode, ready_kitty
 
     terminal = look(graphics)

@@ -1,8 +1,9 @@
-"""The app: five screens, one open project, one look at the queue. The work is done by workers; the store says how far they are."""
+"""The app: its screens, one open project, one look at the queue. The work is done by workers; the store says how far they are."""
 
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,8 +12,8 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from vcd_studio.terminal import Terminal, look
 from vcd_studio.tui.messages import QueueChanged, Snapshot
-from vcd_studio.tui.terminal import Terminal, look
 from vcd_studio.tui.themes import DEFAULT_THEME, load_themes
 from vcd_studio.tui.watch import Queue, watch
 
@@ -49,7 +50,7 @@ class StudioApp(App[int]):
     TITLE = "VCD Studio"
     ENABLE_COMMAND_PALETTE = True
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
-        mode: _screen(mode) for mode in ("projects", "identity", "prompts", "queue", "clips")
+        mode: _screen(mode) for mode in ("projects", "identity", "prompts", "queue", "clips", "doctor")
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1", "go('projects')", "Projects", show=False, id="app.projects", tooltip="The list of projects"),
@@ -57,6 +58,7 @@ class StudioApp(App[int]):
         Binding("3", "go('prompts')", "Prompts", show=False, id="app.prompts", tooltip="Write prompts and enqueue clips"),
         Binding("4", "go('queue')", "Queue", show=False, id="app.queue", tooltip="Jobs, their stages and log"),
         Binding("5", "go('clips')", "Clips", show=False, id="app.clips", tooltip="Look at what was made"),
+        Binding("7", "go('doctor')", "Doctor", show=False, id="app.doctor", tooltip="What this machine lacks, and what to do"),
         Binding("question_mark,f1", "help", "Help", id="app.help", tooltip="What the focused thing is and what its keys do"),
         Binding("ctrl+p", "command_palette", "All actions", id="app.palette", tooltip="Every action of the studio, by name", priority=True),
         Binding("q,ctrl+q", "leave", "Leave", id="app.leave", tooltip="Leave the studio; the worker works on"),
@@ -145,12 +147,12 @@ class StudioApp(App[int]):
         if event.pixel_size is not None and event.size.width and event.size.height:
             width, height = event.pixel_size.width // event.size.width, event.pixel_size.height // event.size.height
             if width and height:
-                self.terminal = Terminal(self.terminal.graphics, width, height)
+                self.terminal = replace(self.terminal, cell_width=width, cell_height=height)
 
     # ── getting about ──
 
     def action_go(self, mode: str) -> None:
-        """Show one of the five screens."""
+        """Show one of the screens."""
         if len(self.screen_stack) == 1 and mode != self.current_mode:
             self.switch_mode(mode)
 

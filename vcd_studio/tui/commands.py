@@ -29,8 +29,8 @@ class Command:
 
 def all_commands(app: "StudioApp") -> Iterator[Command]:
     """The present screen's actions first, then those of the whole studio, then the other screens'."""
-    modes = sorted((mode for mode, _ in PLACES), key=lambda mode: mode != app.current_mode)
-    titles = dict(PLACES)
+    titles = {mode: title for _, mode, title in PLACES}
+    modes = sorted(titles, key=lambda mode: mode != app.current_mode)
     yield from _commands(titles[modes[0]], modes[0], _screen_class(modes[0]))
     yield from _commands("Studio", "", type(app))
     yield Command("", "Studio: change theme", "The dark theme or the light one", "theme", "", "app.theme")

@@ -4,11 +4,12 @@ import argparse
 import asyncio
 from pathlib import Path
 
+from vcd_studio.terminal import Terminal
 from vcd_studio.tui.app import StudioApp
-from vcd_studio.tui.terminal import Terminal
+from vcd_studio.tui.widgets.chrome.lines import PLACES
 from vcd_studio.tui.widgets.pictures.picture import Picture
 
-SCREENS = ("projects", "identity", "prompts", "queue", "clips")
+KEYS = {mode: key for key, mode, _ in PLACES}
 
 
 async def take(project: Path, screen: str, out: Path, size: tuple[int, int], keys: list[str]) -> None:
@@ -23,7 +24,7 @@ async def take(project: Path, screen: str, out: Path, size: tuple[int, int], key
 
         while app.project is None:
             await pilot.pause(0.02)
-        for key in [str(SCREENS.index(screen) + 1), *keys]:
+        for key in [KEYS[screen], *keys]:
             await settled()
             await pilot.press(key)
         await settled()
@@ -33,7 +34,7 @@ async def take(project: Path, screen: str, out: Path, size: tuple[int, int], key
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m vcd_studio.tui.screenshot", description=__doc__)
     parser.add_argument("project", type=Path)
-    parser.add_argument("screen", choices=SCREENS)
+    parser.add_argument("screen", choices=KEYS)
     parser.add_argument("out", type=Path)
     parser.add_argument("--size", default="120x36", help="columns × rows")
     parser.add_argument("--keys", default="", help="keys to press there, with commas between: enter,b")

@@ -22,11 +22,15 @@ LOOK_EVERY = 1.0  # seconds between two looks at the files of the pictures shown
 
 
 class StudioScreen(Screen[None]):
-    """One of the five screens. Subclasses give `MODE`, `HELP`, `body()` and take part in `project_changed` and `queue_changed`."""
+    """One of the studio's screens. Subclasses give `MODE`, `HELP`, `body()` and take part in `project_changed` and `queue_changed`."""
 
     MODE: ClassVar[str] = ""
     HELP: ClassVar[str] = ""
-    DEFAULT_CSS = "StudioScreen > #body { height: 1fr; }"
+    DEFAULT_CSS = """
+    StudioScreen > #body { height: 1fr; }
+    StudioScreen.-narrow TopLine > Place { padding: 0 1 0 0; }
+    """
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # the names of all screens leave a narrow one little for the project's
 
     @property
     def studio(self) -> "StudioApp":

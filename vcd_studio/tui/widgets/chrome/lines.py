@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 SAID_FOR = 15.0  # seconds that a message stands in place of the state, unless a key is pressed before
 
-PLACES = (("projects", "Projects"), ("identity", "Identity"), ("prompts", "Prompts"), ("queue", "Queue"), ("clips", "Clips"))
+PLACES = (
+    ("1", "projects", "Projects"),
+    ("2", "identity", "Identity"),
+    ("3", "prompts", "Prompts"),
+    ("4", "queue", "Queue"),
+    ("5", "clips", "Clips"),
+    ("7", "doctor", "Doctor"),
+)
+"""The key of each screen, its mode and its name."""
 
 
 class Place(Static):
@@ -50,8 +58,8 @@ class TopLine(Horizontal):
         self.mode = mode
 
     def compose(self) -> ComposeResult:
-        for number, (mode, title) in enumerate(PLACES, 1):
-            yield Place(mode, f"{number} {title}", mode == self.mode)
+        for key, mode, title in PLACES:
+            yield Place(mode, f"{key} {title}", mode == self.mode)
         yield Static(markup=False, id="where")
 
     def say(self, project: str) -> None:

@@ -10,7 +10,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from vcd_studio.project.text import plain
-from vcd_studio.tui.terminal import Terminal
+from vcd_studio.terminal import Terminal
 from vcd_studio.tui.widgets.pictures.encode import Encoded, encode
 from vcd_studio.tui.widgets.pictures.picture import Picture
 from vcd_studio.tui.widgets.pictures.source import Source

@@ -13,7 +13,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from vcd_studio.tui.terminal import Terminal
+from vcd_studio.terminal import Terminal
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -90,7 +90,7 @@ def ready_kitty() -> None:
     from textual_image import _terminal
 
     def answered(*_: object, **__: object) -> None:
-        raise _terminal.TerminalError("the terminal was asked by vcd_studio.tui.terminal")
+        raise _terminal.TerminalError("the terminal was asked by vcd_studio.terminal")
 
     _terminal.capture_terminal_response = answered  # type: ignore[assignment]
     import textual_image.renderable.tgp  # noqa: F401

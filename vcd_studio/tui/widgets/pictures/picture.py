@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from vcd_studio.tui.terminal import Terminal
+from vcd_studio.terminal import Terminal
 from vcd_studio.tui.widgets.pictures.encode import Encoded, encode, forget_kitty
 from vcd_studio.tui.widgets.pictures.source import Source, Stamp
 

@@ -1,5 +1,6 @@
 """What this terminal can show. Asked once, before the app starts: afterwards textual reads every key and answer itself."""
 
+import math
 import os
 import re
 import select
@@ -9,7 +10,7 @@ import time
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fcntl import ioctl
 from struct import unpack
 from typing import Literal, cast
@@ -27,11 +28,15 @@ _CELL = re.compile(r"\x1b\[6;(\d+);(\d+)t")
 
 @dataclass(frozen=True)
 class Terminal:
-    """How pictures are drawn, and the size of one cell in pixels."""
+    """How pictures are drawn, and the size of one cell in pixels.
+
+    ``round_trip``: seconds until the terminal answered, infinite where it did not; None where it was not asked.
+    """
 
     graphics: Graphics
     cell_width: int = 10
     cell_height: int = 20
+    round_trip: float | None = field(default=None, compare=False)
 
 
 def look(graphics: str = "auto", seconds: float = PROBE_SECONDS) -> Terminal:
@@ -42,11 +47,13 @@ def look(graphics: str = "auto", seconds: float = PROBE_SECONDS) -> Terminal:
     width, height = _cell_by_ioctl(stdout.fileno())
     if graphics in ("off", "halfcell"):
         return Terminal(cast(Graphics, graphics), width or 10, height or 20)
+    asked = time.monotonic()
     answer = _ask(_KITTY_QUERY + _CELL_QUERY + _ATTRIBUTES_QUERY, seconds)
+    round_trip = time.monotonic() - asked if _ATTRIBUTES.search(answer) else math.inf
     if (cell := _CELL.search(answer)) and not (width and height):
         height, width = int(cell[1]), int(cell[2])
     mode = _best(answer) if graphics == "auto" else cast(Graphics, graphics)
-    return Terminal(mode, width or 10, height or 20)
+    return Terminal(mode, width or 10, height or 20, round_trip)
 
 
 def _best(answer: str) -> Graphics:

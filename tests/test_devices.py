@@ -1,0 +1,150 @@
+"""The cards as NVML tells them, by a stand-in for its module: what it refuses is not known, and never an error."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from vcd_studio.devices import Memory, Process, management, read_cards
+
+GIB = 2**30
+
+
+class FakeNvml:
+    """``pynvml`` as far as it is asked. ``refuse``: the functions that answer with an error."""
+
+    NVML_DEVICE_MIG_ENABLE, NVML_TEMPERATURE_GPU = 1, 0
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, *cards: dict[str, Any], refuse: dict[str, str] | None = None) -> None:
+        self.cards, self.refuse, self.users = cards, refuse or {}, 0
+
+    def __getattr__(self, name: str) -> Any:
+        def ask(*about: Any) -> Any:
+            if name in self.refuse:
+                raise self.NVMLError(self.refuse[name])
+            return getattr(self, f"_{name.removeprefix('nvml')}")(*about)
+
+        return ask
+
+    def _Init(self) -> None:
+        self.users += 1
+
+    def _Shutdown(self) -> None:
+        self.users -= 1
+
+    def _DeviceGetCount(self) -> int:
+        return len(self.cards)
+
+    def _SystemGetDriverVersion(self) -> str:
+        return "580.95"
+
+    def _DeviceGetHandleByIndex(self, index: int) -> dict[str, Any]:
+        return self._given(self.cards[index])
+
+    def _given(self, card: dict[str, Any]) -> dict[str, Any]:
+        if "lost" in card:
+            raise self.NVMLError(card["lost"])
+        return card
+
+    def _DeviceGetUUID(self, card: dict[str, Any]) -> str:
+        return str(card["uuid"])
+
+    def _DeviceGetName(self, card: dict[str, Any]) -> str:
+        return bytes(card.get("name", b"A card")).decode()
+
+    def _DeviceGetMemoryInfo(self, card: dict[str, Any]) -> Any:
+        total, free = card.get("memory", (24 * GIB, 20 * GIB))
+        return SimpleNamespace(total=total, free=free)
+
+    def _DeviceGetTemperature(self, card: dict[str, Any], sensor: int) -> int:
+        return 61
+
+    def _DeviceGetUtilizationRates(self, card: dict[str, Any]) -> Any:
+        if "slices" in card:
+            raise self.NVMLError("Not Supported")
+        return SimpleNamespace(gpu=97)
+
+    def _DeviceGetMigMode(self, card: dict[str, Any]) -> list[int]:
+        return [1, 1] if "slices" in card else [0, 0]
+
+    def _DeviceGetMaxMigDeviceCount(self, card: dict[str, Any]) -> int:
+        return 7
+
+    def _DeviceGetMigDeviceHandleByIndex(self, card: dict[str, Any], at: int) -> dict[str, Any]:
+        if at not in card["slices"]:
+            raise self.NVMLError("Not Found")
+        found: dict[str, Any] = card["slices"][at]
+        return found
+
+    def _DeviceGetComputeRunningProcesses(self, card: dict[str, Any]) -> list[Any]:
+        return [SimpleNamespace(pid=pid, usedGpuMemory=memory) for pid, memory in card.get("compute", ())]
+
+    def _DeviceGetGraphicsRunningProcesses(self, card: dict[str, Any]) -> list[Any]:
+        return [SimpleNamespace(pid=pid, usedGpuMemory=memory) for pid, memory in card.get("graphics", ())]
+
+    def _SystemGetProcessName(self, pid: int) -> str:
+        if pid == 404:
+            raise self.NVMLError("Not Found")
+        return f"program-{pid}"
+
+
+def test_a_card_is_told_with_all_its_numbers() -> None:
+    nvml = FakeNvml({"uuid": "GPU-1", "name": b"NVIDIA H100"})
+    reading = read_cards(nvml)
+    (card,) = reading.cards
+    assert (reading.driver, reading.problem) == ("580.95", "")
+    assert (card.index, card.name, card.uuid) == (0, "NVIDIA H100", "GPU-1")
+    assert (card.memory, card.temperature, card.load, card.mig) == (Memory(24 * GIB, 20 * GIB), 61, 97, False)
+    assert nvml.users == 0
+
+
+def test_processes_are_told_once_each_the_largest_first() -> None:
+    card = {"uuid": "GPU-1", "compute": [(7, GIB), (404, 3 * GIB)], "graphics": [(7, 2 * GIB), (9, None)]}
+    (found,) = read_cards(FakeNvml(card)).cards
+    assert found.processes == (Process(404, "", 3 * GIB), Process(7, "program-7", 2 * GIB), Process(9, "program-9", None))
+
+
+def test_a_divided_card_is_told_by_its_instances_and_has_no_load() -> None:
+    card = {"uuid": "GPU-1", "slices": {2: {"uuid": "MIG-a", "memory": (10 * GIB, 9 * GIB)}}}
+    (found,) = read_cards(FakeNvml(card)).cards
+    assert found.mig
+    assert found.load is None
+    assert [(part.uuid, part.memory) for part in found.slices] == [("MIG-a", Memory(10 * GIB, 9 * GIB))]
+
+
+def test_what_is_not_permitted_is_not_known_and_the_rest_is() -> None:
+    questions = ("MemoryInfo", "ComputeRunningProcesses", "GraphicsRunningProcesses", "MigMode")
+    refuse = {f"nvmlDeviceGet{question}": "Insufficient Permissions" for question in questions}
+    (card,) = read_cards(FakeNvml({"uuid": "GPU-1"}, refuse=refuse)).cards
+    assert (card.memory, card.processes, card.mig, card.temperature) == (None, None, False, 61)
+
+
+def test_a_name_that_is_no_utf8_is_not_known() -> None:
+    (card,) = read_cards(FakeNvml({"uuid": "GPU-1", "name": b"\xff\xfe"})).cards
+    assert (card.name, card.uuid) == ("", "GPU-1")
+
+
+def test_one_lost_card_does_not_hide_the_other() -> None:
+    lost, other = read_cards(FakeNvml({"lost": "GPU is lost"}, {"uuid": "GPU-2"})).cards
+    assert (lost.problem, other.uuid, other.index) == ("GPU is lost", "GPU-2", 1)
+
+
+@pytest.mark.parametrize("function", ["nvmlInit", "nvmlDeviceGetCount"])
+def test_no_driver_is_a_problem_in_nvmls_words(function: str) -> None:
+    nvml = FakeNvml(refuse={function: "Driver Not Loaded"})
+    reading = read_cards(nvml)
+    assert (reading.cards, reading.problem) == ((), "Driver Not Loaded")
+    assert nvml.users == 0
+
+
+def test_held_open_it_can_be_asked_again_and_again() -> None:
+    nvml = FakeNvml({"uuid": "GPU-1"})
+    with management(nvml) as held:
+        assert read_cards(held) == read_cards(held)
+        assert nvml.users == 1
+    assert nvml.users == 0
