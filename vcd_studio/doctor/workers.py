@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Sequence
 
 from vcd_studio.doctor.finding import Finding
-from vcd_studio.jobs.processes import is_alive
-from vcd_studio.jobs.workers import WorkerStatus, log_path, read_lock, resolve_device, user_systemd
+from vcd_studio.jobs.processes import is_alive, user_systemd
+from vcd_studio.jobs.workers import WorkerStatus, log_path, read_lock, resolve_device
 from vcd_studio.locations import worker_dir
 
 CHECK = "worker"
