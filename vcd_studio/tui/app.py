@@ -50,7 +50,7 @@ class StudioApp(App[int]):
     TITLE = "VCD Studio"
     ENABLE_COMMAND_PALETTE = True
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
-        mode: _screen(mode) for mode in ("projects", "identity", "prompts", "queue", "clips", "doctor")
+        mode: _screen(mode) for mode in ("projects", "identity", "prompts", "queue", "clips", "models", "doctor")
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1", "go('projects')", "Projects", show=False, id="app.projects", tooltip="The list of projects"),
@@ -58,6 +58,7 @@ class StudioApp(App[int]):
         Binding("3", "go('prompts')", "Prompts", show=False, id="app.prompts", tooltip="Write prompts and enqueue clips"),
         Binding("4", "go('queue')", "Queue", show=False, id="app.queue", tooltip="Jobs, their stages and log"),
         Binding("5", "go('clips')", "Clips", show=False, id="app.clips", tooltip="Look at what was made"),
+        Binding("6", "go('models')", "Models", show=False, id="app.models", tooltip="Packs of networks: what is here, what is missing"),
         Binding("7", "go('doctor')", "Doctor", show=False, id="app.doctor", tooltip="What this machine lacks, and what to do"),
         Binding("question_mark,f1", "help", "Help", id="app.help", tooltip="What the focused thing is and what its keys do"),
         Binding("ctrl+p", "command_palette", "All actions", id="app.palette", tooltip="Every action of the studio, by name", priority=True),

@@ -91,6 +91,15 @@ def copy_example() -> Path:
     return target
 
 
+def new_project_fields(pack: str = "pocket") -> list[Field]:
+    """What a new project is asked for."""
+    return [
+        Field("name", "Name", hint="My film"),
+        Field("folder", "Folder (empty: your projects folder)", hint="~/films/my-film", path=True),
+        Field("pack", "Models", pack, hint="pocket"),
+    ]
+
+
 def new_project(values: Values) -> "Project":
     """Make a project from the form's values."""
     from vcd_studio.locations import default_projects_dir
@@ -195,12 +204,7 @@ class ProjectsScreen(StudioScreen):
 
     def action_new(self) -> None:
         """Ask for a name and a folder."""
-        fields = [
-            Field("name", "Name", hint="My film"),
-            Field("folder", "Folder (empty: your projects folder)", hint="~/films/my-film", path=True),
-            Field("pack", "Models", "pocket", hint="pocket"),
-        ]
-        self.app.push_screen(Form("New project", fields, new_project, "makes it"), self._made)
+        self.app.push_screen(Form("New project", new_project_fields(), new_project, "makes it"), self._made)
 
     def _made(self, project: "Project | None") -> None:
         if project is not None:

@@ -24,6 +24,7 @@ PLACES = (
     ("3", "prompts", "Prompts"),
     ("4", "queue", "Queue"),
     ("5", "clips", "Clips"),
+    ("6", "models", "Models"),
     ("7", "doctor", "Doctor"),
 )
 """The key of each screen, its mode and its name."""
