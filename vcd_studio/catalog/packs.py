@@ -2,7 +2,8 @@
 
 A pack is a folder with a ``pack.toml`` and one folder a part, as diffusers lays them out (``tokenizer, text_encoder, vae, unet,
 motion_adapter, scheduler`` and, where it has them, ``controlnet, upscaler, grounding, segmenter, faces``). Or its ``pack.toml`` says under
-``[parts]`` where each lies on this machine, as a file or a folder; ``base`` there stands for UNet, VAE, text encoder and tokenizer in one.
+``[parts]`` where each lies on this machine, as a file or a folder; ``base`` there stands for UNet, VAE, text encoder and tokenizer in one,
+and ``bert`` is the vocabulary for Grounding DINO's own files.
 "pocket" ships with us; others are looked for in the user's packs folder (``locations.packs_dir()``), which the caller hands in.
 """
 
@@ -17,13 +18,14 @@ from typing import Any
 
 import tomli_w
 
-from vcd_studio.catalog.discovery import discover, told
+from vcd_studio.catalog.discovery import discover, is_grounding_dino, told
 from vcd_studio.catalog.headers import WeightsError
 from vcd_studio.catalog.recognise import Recognised
+from vcd_studio.catalog.vocabulary import usual_vocabulary, vocabulary_in
 
 POCKET = Path(__file__).parent.parent / "pocket" / "pack"
 NEEDED = ("tokenizer", "text_encoder", "vae", "unet", "motion_adapter", "scheduler")
-PARTS = ("base", *NEEDED, "controlnet", "upscaler", "grounding", "segmenter", "faces", "oracle", "clip", "dino")
+PARTS = ("base", *NEEDED, "controlnet", "upscaler", "grounding", "bert", "segmenter", "faces", "oracle", "clip", "dino")
 
 
 class PackMissing(WeightsError):
@@ -45,6 +47,13 @@ class Pack:
             return self.parts[name]
         folder = self.folder / name
         return folder if folder.is_dir() else None
+
+    def vocabulary(self) -> Path | None:
+        """BERT's, which its Grounding DINO reads with: the pack's own, the one in its grounding's folder, or one in the usual places."""
+        if (own := self.part("bert")) is not None:
+            return vocabulary_in(own)
+        grounding = self.part("grounding")
+        return (vocabulary_in(grounding) if grounding is not None else None) or usual_vocabulary()
 
     def weights(self) -> dict[str, Path]:
         """Every weights file by its name in the pack, for hashing."""
@@ -75,7 +84,20 @@ def find_pack(name: str, packs_dir: Path | None = None) -> Pack:
     missing = [part for part in needed if pack.part(part) is None]
     if missing:
         raise PackMissing(f'The pack "{name}" in {folder} lacks {", ".join(missing)}; add the missing diffusers folders.')
+    _words(pack)
     return pack
+
+
+def _words(pack: Pack) -> Path | None:
+    """BERT's vocabulary, where the pack's grounding reads with it. Raises :class:`PackMissing` where it is nowhere."""
+    grounding = pack.part("grounding")
+    if grounding is None or not is_grounding_dino(grounding):
+        return None
+    if (found := pack.vocabulary()) is None:
+        lacks = "BERT's vocabulary, which Grounding DINO reads with"
+        remedy = "download vocab.txt of google-bert/bert-base-uncased, and give it with the other files, or as bert under [parts]"
+        raise PackMissing(f'The pack "{pack.name}" lacks {lacks}; {remedy}.')
+    return found
 
 
 def _about(folder: Path) -> dict[str, Any]:
@@ -105,7 +127,7 @@ def packs_in(packs_dir: Path) -> list[str]:
     return ["pocket", *added]
 
 
-ADDED = ("base", "unet", "vae", "text_encoder", "motion_adapter", "controlnet", "upscaler", "segmenter", "faces")
+ADDED = ("base", "unet", "vae", "text_encoder", "motion_adapter", "controlnet", "upscaler", "grounding", "bert", "segmenter", "faces")
 """What a pack can be put together from, as files or folders."""
 
 
@@ -120,18 +142,21 @@ def add_pack(packs_dir: Path, name: str, places: Sequence[Path], description: st
     parts: dict[str, Path] = {}
     whats: dict[str, Recognised] = {}
     for place in (given.expanduser().absolute() for given in places):
-        what = _usable(place)
+        path, what = _usable(place)
         if what.part in parts:
-            raise PackMissing(f"{parts[what.part]} and {place} are both {what.title}; give one of them.")
-        parts[what.part], whats[what.part] = place, what
+            raise PackMissing(f"{parts[what.part]} and {path} are both {what.title}; give one of them.")
+        parts[what.part], whats[what.part] = path, what
     _check_whole(parts, whats)
+    if (words := _words(Pack(name, folder, parts=parts))) is not None:
+        parts["bert"] = words
     folder.mkdir(parents=True)
     about = {"name": name, "description": description, "parts": {part: str(place) for part, place in parts.items()}}
     (folder / "pack.toml").write_text(tomli_w.dumps(about), encoding="utf-8")
     return find_pack(name, packs_dir)
 
 
-def _usable(place: Path) -> Recognised:
+def _usable(place: Path) -> tuple[Path, Recognised]:
+    """What a place holds, and the file or folder that holds it."""
     if not place.exists():
         raise PackMissing(f"There is no file {place}; check the path.")
     found = next(discover([place]), None) if place.is_dir() else told(place)
@@ -142,7 +167,7 @@ def _usable(place: Path) -> Recognised:
         raise WeightsError(found.problem)
     if found.what.part not in ADDED:
         raise PackMissing(f"{place} is {found.what.title}; a pack is put together from {', '.join(ADDED)}, for SD 1.5.")
-    return found.what
+    return found.path, found.what
 
 
 def _check_whole(parts: Mapping[str, Path], whats: Mapping[str, Recognised]) -> None:
