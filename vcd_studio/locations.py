@@ -79,6 +79,11 @@ def loras_dir() -> Path:
     return data_dir() / "loras"
 
 
+def hub_cache() -> Path:
+    """Where the Hugging Face libraries keep what they fetched, be it there or not."""
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface", "hub")).expanduser()
+
+
 def default_projects_dir() -> Path:
     """Where a person's own projects go when no path is given."""
     return data_dir() / "projects"

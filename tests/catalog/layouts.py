@@ -274,3 +274,108 @@ def sdxl() -> Shapes:
 
 def sd2() -> Shapes:
     return _prefixed("model.diffusion_model.", ldm_unet(text=1024)) | {"cond_stage_model.model.token_embedding.weight": (49408, 1024)}
+
+
+def _deformable(name: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """8 heads look at 4 points of 4 levels each."""
+    yield from linear(f"{name}.sampling_offsets", 256, 8 * 4 * 4 * 2)
+    yield from linear(f"{name}.attention_weights", 256, 8 * 4 * 4)
+    yield from linear(f"{name}.value_proj", 256, 256)
+    yield from linear(f"{name}.output_proj", 256, 256)
+
+
+def _attention(name: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """torch's MultiheadAttention."""
+    yield f"{name}.in_proj_weight", (3 * 256, 256)
+    yield f"{name}.in_proj_bias", (3 * 256,)
+    yield from linear(f"{name}.out_proj", 256, 256)
+
+
+def _feed_forward(name: str, width: int, norms: tuple[str, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield from linear(f"{name}.linear1", 256, width)
+    yield from linear(f"{name}.linear2", width, 256)
+    for each in norms:
+        yield from norm(f"{name}.{each}", 256)
+
+
+def _box_head(name: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for index, out in enumerate((256, 256, 4)):
+        yield from linear(f"{name}.layers.{index}", 256, out)
+
+
+def swin(width: int, depths: tuple[int, ...], window: int) -> Shapes:
+    """Its heads are 32 wide; the last three stages are seen from outside."""
+    keys = {**dict(conv("patch_embed.proj", 3, width, 4)), **dict(norm("patch_embed.norm", width))}
+    for stage, depth in enumerate(depths):
+        here = width * 2**stage
+        for block in (f"layers.{stage}.blocks.{index}" for index in range(depth)):
+            keys |= {**dict(norm(f"{block}.norm1", here)), **dict(norm(f"{block}.norm2", here))}
+            keys[f"{block}.attn.relative_position_bias_table"] = ((2 * window - 1) ** 2, here // 32)
+            keys[f"{block}.attn.relative_position_index"] = (window**2, window**2)
+            keys |= {**dict(linear(f"{block}.attn.qkv", here, 3 * here)), **dict(linear(f"{block}.attn.proj", here, here))}
+            keys |= {**dict(linear(f"{block}.mlp.fc1", here, 4 * here)), **dict(linear(f"{block}.mlp.fc2", 4 * here, here))}
+        if stage < len(depths) - 1:
+            keys |= linear(f"layers.{stage}.downsample.reduction", 4 * here, 2 * here, bias=False)
+            keys |= norm(f"layers.{stage}.downsample.norm", 4 * here)
+        if stage:
+            keys |= norm(f"norm{stage}", here)
+    return keys
+
+
+def bert(width: int = 768, layers: int = 12) -> Shapes:
+    keys: Shapes = {
+        "embeddings.word_embeddings.weight": (30522, width),
+        "embeddings.position_embeddings.weight": (512, width),
+        "embeddings.token_type_embeddings.weight": (2, width),
+        **dict(norm("embeddings.LayerNorm", width)),
+    }
+    for layer in (f"encoder.layer.{index}" for index in range(layers)):
+        for part in ("self.query", "self.key", "self.value", "output.dense"):
+            keys |= linear(f"{layer}.attention.{part}", width, width)
+        keys |= linear(f"{layer}.intermediate.dense", width, 4 * width)
+        keys |= linear(f"{layer}.output.dense", 4 * width, width)
+        keys |= {**dict(norm(f"{layer}.attention.output.LayerNorm", width)), **dict(norm(f"{layer}.output.LayerNorm", width))}
+    return keys | dict(linear("pooler.dense", width, width))
+
+
+def grounding_dino(backbone: str = "Swin-T") -> Shapes:
+    """groundingdino_swint_ogc and groundingdino_swinb_cogcoor: what lies under "model" in them, and behind "module."."""
+    width, depths, window = {"Swin-T": (96, (2, 2, 6, 2), 7), "Swin-B": (128, (2, 2, 18, 2), 12)}[backbone]
+    keys = _prefixed("backbone.0.", swin(width, depths, window)) | _prefixed("bert.", bert())
+    keys |= {"bert.embeddings.position_ids": (1, 512), "label_enc.weight": (2001, 256)}  # left over from training
+    keys |= {"transformer.level_embed": (4, 256), "transformer.tgt_embed.weight": (900, 256)}
+    keys |= linear("feat_map", 768, 256)
+    for level, (into, size) in enumerate(((2 * width, 1), (4 * width, 1), (8 * width, 1), (8 * width, 3))):
+        keys |= {**dict(conv(f"input_proj.{level}.0", into, 256, size)), **dict(norm(f"input_proj.{level}.1", 256))}
+    for index in range(6):
+        layer, text, fusion = (f"transformer.encoder.{kind}.{index}" for kind in ("layers", "text_layers", "fusion_layers"))
+        keys |= {**dict(_deformable(f"{layer}.self_attn")), **dict(_feed_forward(layer, 2048, ("norm1", "norm2")))}
+        keys |= {**dict(_attention(f"{text}.self_attn")), **dict(_feed_forward(text, 1024, ("norm1", "norm2")))}
+        keys |= {f"{fusion}.gamma_v": (256,), f"{fusion}.gamma_l": (256,)}
+        for side in ("v", "l"):
+            keys |= norm(f"{fusion}.layer_norm_{side}", 256)
+            keys |= linear(f"{fusion}.attn.{side}_proj", 256, 1024)
+            keys |= linear(f"{fusion}.attn.values_{side}_proj", 256, 1024)
+            keys |= linear(f"{fusion}.attn.out_{side}_proj", 1024, 256)
+        layer = f"transformer.decoder.layers.{index}"
+        keys |= {**dict(_deformable(f"{layer}.cross_attn")), **dict(_attention(f"{layer}.self_attn"))}
+        keys |= _attention(f"{layer}.ca_text")
+        keys |= _feed_forward(layer, 2048, ("norm1", "norm2", "norm3", "catext_norm"))
+        keys |= {**dict(_box_head(f"bbox_embed.{index}")), **dict(_box_head(f"transformer.decoder.bbox_embed.{index}"))}
+    keys |= {**dict(norm("transformer.decoder.norm", 256)), **dict(linear("transformer.decoder.ref_point_head.layers.0", 512, 256))}
+    keys |= linear("transformer.decoder.ref_point_head.layers.1", 256, 256)
+    keys |= {**dict(linear("transformer.enc_output", 256, 256)), **dict(norm("transformer.enc_output_norm", 256))}
+    return keys | dict(_box_head("transformer.enc_out_bbox_embed"))
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def bert_vocabulary() -> list[str]:
+    """As many word pieces as bert-base-uncased's, the telling ones at their places: letters, and a few words."""
+    words = [f"[unused{index}]" for index in range(30522)]
+    for index, mark in {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1012: ".", 1029: "?"}.items():
+        words[index] = mark
+    pieces = [*LETTERS, *(f"##{letter}" for letter in LETTERS), "dog", "cat", "head", "stuffed", "animal"]
+    words[2000 : 2000 + len(pieces)] = pieces
+    return words

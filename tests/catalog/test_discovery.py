@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from tests.catalog import layouts
-from vcd_studio.catalog.discovery import discover, usual_places
+from vcd_studio.catalog.discovery import discover, told, usual_places
+from vcd_studio.catalog.vocabulary import read_vocabulary
 
 
 def write(path: Path, shapes: layouts.Shapes) -> Path:
@@ -91,6 +92,64 @@ def test_yunet_is_told_from_other_graphs_by_what_it_gives(tmp_path: Path) -> Non
     parts = {name: (entry.what.part, entry.what.title) for name, entry in found.items() if entry.what}
     assert parts == {"faces.onnx": ("faces", "YuNet"), "other.onnx": ("", "an ONNX graph")}
     assert "is a web page" in found["page.onnx"].problem
+
+
+def put_vocabulary(folder: Path, name: str = "vocab.txt") -> Path:
+    """BERT's, as either file of the repository bert-base-uncased has it."""
+    words = layouts.bert_vocabulary()
+    text = "\n".join(words) + "\n"
+    if name == "tokenizer.json":
+        text = json.dumps({"version": "1.0", "model": {"type": "WordPiece", "vocab": {word: index for index, word in enumerate(words)}}})
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_folders_of_transformers_that_grounding_is_made_of(tmp_path: Path) -> None:
+    for name, kind in {"dino": "grounding-dino", "bert": "bert", "cased": "bert", "gpt": "gpt2"}.items():
+        write(tmp_path / name / "model.safetensors", {"a": (2,)})
+        (tmp_path / name / "config.json").write_text(json.dumps({"model_type": kind}))
+    for name in ("dino", "bert", "bare"):
+        put_vocabulary(tmp_path / name)
+    (tmp_path / "cased" / "vocab.txt").write_text("[PAD]\n[UNK]\n")
+    found = {entry.path.relative_to(tmp_path).as_posix(): entry.what for entry in discover([tmp_path])}
+    assert {name: what and (what.part, what.title) for name, what in found.items()} == {
+        "dino": ("grounding", "Grounding DINO in transformers' layout"),
+        "bert/vocab.txt": ("bert", "BERT's vocabulary"),
+        "bare/vocab.txt": ("bert", "BERT's vocabulary"),
+        "cased": ("", "a BERT without the vocabulary of bert-base-uncased"),
+        "gpt/model.safetensors": None,
+    }
+
+
+@pytest.mark.parametrize("name", ["vocab.txt", "tokenizer.json"])
+def test_a_vocabulary_is_told_by_its_words(name: str, tmp_path: Path) -> None:
+    path = put_vocabulary(tmp_path, name)
+    assert read_vocabulary(path) == {word: index for index, word in enumerate(layouts.bert_vocabulary())}
+    found = told(path)
+    assert found.what
+    assert (found.what.part, found.path) == ("bert", path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("vocab.txt", ""),
+        ("vocab.txt", "\n".join(f"word{index}" for index in range(30522))),
+        ("vocab.txt", "\n".join(layouts.bert_vocabulary()[:-1])),
+        ("vocab.txt", "\udcff"),
+        ("tokenizer.json", "{"),
+        ("tokenizer.json", "[" * 100_000),
+        ("tokenizer.json", '{"model": {"vocab": [["<unk>", 0.0]]}}'),
+        ("tokenizer.json", json.dumps({"model": {"vocab": dict.fromkeys(layouts.bert_vocabulary(), "0")}})),
+        ("tokenizer.json", json.dumps({"model": {"vocab": dict.fromkeys(layouts.bert_vocabulary(), 1012)}})),
+        ("tokenizer.json", " " * 5_000_000),
+    ],
+)
+def test_other_vocabularies_are_not_berts(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert read_vocabulary(tmp_path / name) is None
+    assert list(discover([tmp_path])) == []
 
 
 def test_links_in_circles_and_folders_that_are_not_there(tmp_path: Path) -> None:

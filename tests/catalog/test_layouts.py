@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, MotionAdapter, UNet2DConditionModel
 from diffusers.loaders import single_file_utils as converters
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import BertConfig, BertTokenizer, CLIPTextConfig, CLIPTextModel
 
 from tests.catalog import layouts
 
@@ -61,3 +61,12 @@ def test_motion_modules(version: str) -> None:
 def test_a_controlnet() -> None:
     network = made(ControlNetModel, cross_attention_dim=768, attention_head_dim=8)
     assert shapes_of(converters.convert_controlnet_checkpoint(empty(layouts.controlnet()), network.config)) == parameters(network)
+
+
+@pytest.mark.parametrize("backbone", ["Swin-T", "Swin-B"])
+def test_grounding_dino(backbone: str) -> None:
+    grounding_dino = pytest.importorskip("vcd_studio.models.grounding_dino")
+    pytest.importorskip("groundingdino")
+    network = grounding_dino.build_original(grounding_dino.hyperparameters(backbone), BertConfig(), BertTokenizer())
+    keys = {key: shape for key, shape in layouts.grounding_dino(backbone).items() if key not in grounding_dino.UNUSED}
+    assert keys == shapes_of(network.state_dict())

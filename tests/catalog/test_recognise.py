@@ -28,6 +28,8 @@ OURS = {
     "CLIP's text encoder": (layouts.clip_text(), "text_encoder", "transformers", {}),
     "SAM": ({"image_encoder.patch_embed.proj.weight": (1280, 3, 16, 16), "mask_decoder.iou_token.weight": (1, 256)}, "segmenter",
             "segment-anything", {"encoder": "ViT-H"}),
+    "Grounding DINO, Swin-T": (layouts.grounding_dino("Swin-T"), "grounding", "groundingdino", {"backbone": "Swin-T"}),
+    "Grounding DINO, Swin-B": (layouts.grounding_dino("Swin-B"), "grounding", "groundingdino", {"backbone": "Swin-B"}),
 }  # fmt: skip
 OTHERS = {
     "SDXL": (layouts.sdxl(), "an SDXL checkpoint"),
@@ -40,12 +42,16 @@ OTHERS = {
     "LoRA for SDXL": (layouts.diffusers_lora(text=2048), "a LoRA for SDXL"),
     "embedding for SDXL": ({"clip_l": (2, 768), "clip_g": (2, 1280)}, "a textual inversion for SDXL"),
     "embedding for SD 2": ({"emb_params": (2, 1024)}, "a textual inversion for SD 2"),
+    "Grounding DINO in shards of a folder": (
+        {"model.backbone.conv_encoder.model.layernorm.weight": (768,), "model.text_backbone.embeddings.LayerNorm.weight": (768,)},
+        "Grounding DINO in transformers' layout without its folder",
+    ),
     "FLUX": ({"model.diffusion_model.double_blocks.0.img_attn.norm.key_norm.scale": (128,)}, "a FLUX checkpoint"),
 }
 
 
 @pytest.mark.parametrize("name", OURS)
-@pytest.mark.parametrize("wrapper", ["", "state_dict.", "module."])
+@pytest.mark.parametrize("wrapper", ["", "state_dict.", "module.", "model.module."])
 def test_what_a_pack_can_use_is_known_by_its_keys(name: str, wrapper: str) -> None:
     keys, part, layout, facts = OURS[name]
     found = recognise({wrapper + key: shape for key, shape in keys.items()})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.catalog import layouts
-from tests.catalog.test_discovery import write
+from tests.catalog.test_discovery import put_vocabulary, write
 
 
 @pytest.fixture
@@ -109,3 +109,53 @@ def test_check_without_places_looks_where_programs_keep_theirs(studio: Any, tmp_
     write(tmp_path / "ComfyUI" / "models" / "vae" / "a.ckpt", layouts.ldm_vae())
     assert "a VAE" in studio("models", "check").out
     assert studio("models", "check", str(tmp_path / "nowhere")).code == 2
+
+
+@pytest.fixture
+def grounded(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a pack is made of, Grounding DINO's own file with it, on a machine with an empty cache."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    dino = write(tree / "groundingdino_swint_ogc.pth", {f"model.module.{key}": shape for key, shape in layouts.grounding_dino().items()})
+    return [str(tree / "mm.ckpt"), str(tree / "realistic.ckpt"), str(dino)]
+
+
+def test_grounding_dino_without_berts_vocabulary_is_refused_when_the_pack_is_put_together(
+    grounded: list[str], studio: Any, studio_home: Path
+) -> None:
+    said = studio("models", "add", "mine", *grounded)
+    assert said.code == 2
+    assert 'The pack "mine" lacks BERT\'s vocabulary, which Grounding DINO reads with; download vocab.txt of' in said.err
+    assert not (studio_home / "data" / "packs" / "mine").exists()
+
+
+def test_berts_vocabulary_is_told_in_a_folder_of_bert(grounded: list[str], tree: Path, studio: Any) -> None:
+    words = put_vocabulary(tree / "bert-base-uncased")
+    (words.parent / "config.json").write_text('{"model_type": "bert"}')
+    added = studio("models", "add", "mine", *grounded, str(words.parent), "--json")
+    assert added.code == 0, added.err
+    assert added.json["parts"]["grounding"] == grounded[-1]
+    assert added.json["parts"]["bert"] == str(words)
+    words.write_text("[PAD]\n")
+    (broken,) = [pack for pack in studio("models", "list", "--json").json if pack["name"] == "mine"]
+    assert "lacks BERT's vocabulary" in broken["problem"]
+
+
+@pytest.mark.parametrize("place", ["hub/models--google-bert--bert-base-uncased/snapshots/86b5", "ComfyUI/models/bert-base-uncased"])
+def test_berts_vocabulary_is_found_where_programs_keep_it(place: str, grounded: list[str], tmp_path: Path, studio: Any) -> None:
+    words = put_vocabulary(tmp_path / place, "tokenizer.json")
+    added = studio("models", "add", "mine", *grounded, "--json")
+    assert added.code == 0, added.err
+    assert added.json["parts"]["bert"] == str(words)
+
+
+def test_transformers_grounding_dino_brings_its_own_vocabulary(grounded: list[str], tree: Path, studio: Any) -> None:
+    folder = put_vocabulary(tree / "grounding-dino-tiny").parent
+    (folder / "config.json").write_text('{"model_type": "grounding-dino"}')
+    added = studio("models", "add", "mine", *grounded[:2], str(folder), "--json")
+    assert added.code == 0, added.err
+    assert {added.json["parts"][part] for part in ("grounding", "bert")} == {str(folder), str(folder / "vocab.txt")}
+    weights = write(folder / "model.safetensors", {"model.backbone.conv_encoder.a": (1,), "model.text_backbone.a": (1,)})
+    alone = studio("models", "add", "other", *grounded[:2], str(weights))
+    assert alone.code == 2
+    assert "is Grounding DINO in transformers' layout without its folder" in alone.err

@@ -1,13 +1,12 @@
 """Weights on this machine: any folder is walked, and every file told by its keys, whichever program's tree it lies in.
 
 A folder in diffusers' layout (``model_index.json``, or a ``config.json`` that names a class) is one find, whatever its files are called:
-halves, shards, .bin or .safetensors.
+halves, shards, .bin or .safetensors. So are transformers' folders of Grounding DINO and of BERT, of which the vocabulary alone is of use.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 
 from vcd_studio.catalog.headers import WeightsError, read_header
 from vcd_studio.catalog.recognise import FAMILY, SD1, Recognised, recognise
+from vcd_studio.catalog.vocabulary import FILES, read_vocabulary, vocabulary_in
+from vcd_studio.locations import hub_cache
 
 SUFFIXES = {".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".onnx"}
 DEEPEST = 12
@@ -44,7 +45,7 @@ def discover(places: Iterable[Path]) -> Iterator[Found]:
 def _walk(folder: Path, seen: set[tuple[int, int]], depth: int) -> Iterator[Found]:
     if _seen_before(folder, seen):
         return
-    if (found := _diffusers_folder(folder)) is not None:
+    if (found := _diffusers_folder(folder) or _transformers_folder(folder)) is not None:
         yield found
         return
     try:
@@ -57,6 +58,8 @@ def _walk(folder: Path, seen: set[tuple[int, int]], depth: int) -> Iterator[Foun
                 yield from _walk(entry, seen, depth - 1)
         elif entry.suffix in SUFFIXES and entry.is_file() and not _seen_before(entry, seen):
             yield told(entry)
+        elif entry.name in FILES and read_vocabulary(entry) is not None and not _seen_before(entry, seen):
+            yield _vocabulary(entry)
 
 
 def _seen_before(path: Path, seen: set[tuple[int, int]]) -> bool:
@@ -76,6 +79,8 @@ def told(path: Path) -> Found:
     size = path.stat().st_size
     if (graph := _onnx(path, size)) is not None:
         return Found(path, size, graph)
+    if path.suffix in (".txt", ".json") and read_vocabulary(path) is not None:
+        return _vocabulary(path)
     try:
         return Found(path, size, recognise(read_header(path).shapes))
     except WeightsError as error:
@@ -140,6 +145,33 @@ def _one_part(part: str, config: dict[str, Any]) -> Recognised:
     return Recognised(part if reads == SD1 else "", "diffusers", f"{name} for {family}")
 
 
+GROUNDING_DINO = "grounding-dino"
+
+
+def is_grounding_dino(place: Path) -> bool:
+    """Whether what grounds nouns is Grounding DINO: a file, or transformers' folder. Pocket's own is neither."""
+    return place.is_file() or _model_type(place) == GROUNDING_DINO
+
+
+def _model_type(folder: Path) -> object:
+    return (_json(folder / "config.json") or {}).get("model_type")
+
+
+def _transformers_folder(folder: Path) -> Found | None:
+    kind = _model_type(folder)
+    if kind == GROUNDING_DINO:
+        return Found(folder, _size(folder), Recognised("grounding", "transformers", "Grounding DINO in transformers' layout"))
+    if kind == "bert" and (words := vocabulary_in(folder)) is not None:
+        return _vocabulary(words)
+    if kind == "bert":
+        return Found(folder, _size(folder), Recognised("", "transformers", "a BERT without the vocabulary of bert-base-uncased"))
+    return None
+
+
+def _vocabulary(path: Path) -> Found:
+    return Found(path, path.stat().st_size, Recognised("bert", "transformers", "BERT's vocabulary"))
+
+
 def _json(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_bytes())
@@ -158,11 +190,6 @@ TREES = (
     "~/stable-diffusion-webui/embeddings",
     "~/stable-diffusion-webui/extensions/sd-webui-animatediff/model",
 )
-
-
-def hub_cache() -> Path:
-    """Where the Hugging Face libraries keep what they fetched, be it there or not."""
-    return Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface", "hub")).expanduser()
 
 
 def usual_places() -> list[Path]:

@@ -2,9 +2,9 @@
 
 A pack is a folder with a ``pack.toml`` and one folder a part, as diffusers lays them out (``tokenizer, text_encoder, vae, unet,
 motion_adapter, scheduler`` and, where it has them, ``controlnet, upscaler, grounding, segmenter, faces``). Or its ``pack.toml`` says under
-``[parts]`` where each lies on this machine, as a file or a folder; ``base`` there stands for UNet, VAE, text encoder and tokenizer in one.
-``trains_on`` names the pack whose base ID tokens are trained on, ``[defaults]`` generation settings that its clips begin with, and each
-``[[lora]]`` a ``file`` that they always wear, at its ``strength``.
+``[parts]`` where each lies on this machine, as a file or a folder; ``base`` there stands for UNet, VAE, text encoder and tokenizer in one,
+and ``bert`` is the vocabulary for Grounding DINO's own files. ``trains_on`` names the pack whose base ID tokens are trained on,
+``[defaults]`` generation settings that its clips begin with, and each ``[[lora]]`` a ``file`` that they always wear, at its ``strength``.
 "pocket" ships with us; others are looked for in the user's packs folder (``locations.packs_dir()``), which the caller hands in.
 """
 
@@ -18,13 +18,14 @@ from typing import Any
 
 import tomli_w
 
-from vcd_studio.catalog.discovery import discover, told
+from vcd_studio.catalog.discovery import discover, is_grounding_dino, told
 from vcd_studio.catalog.headers import WeightsError
 from vcd_studio.catalog.recognise import Recognised
+from vcd_studio.catalog.vocabulary import usual_vocabulary, vocabulary_in
 
 POCKET = Path(__file__).parent.parent / "pocket" / "pack"
 NEEDED = ("tokenizer", "text_encoder", "vae", "unet", "motion_adapter", "scheduler")
-PARTS = ("base", *NEEDED, "controlnet", "upscaler", "grounding", "segmenter", "faces", "oracle", "clip", "dino")
+PARTS = ("base", *NEEDED, "controlnet", "upscaler", "grounding", "bert", "segmenter", "faces", "oracle", "clip", "dino")
 
 
 class PackMissing(WeightsError):
@@ -62,6 +63,13 @@ class Pack:
         folder = self.folder / name
         return folder if folder.is_dir() else None
 
+    def vocabulary(self) -> Path | None:
+        """BERT's, which its Grounding DINO reads with: the pack's own, the one in its grounding's folder, or one in the usual places."""
+        if (own := self.part("bert")) is not None:
+            return vocabulary_in(own)
+        grounding = self.part("grounding")
+        return (vocabulary_in(grounding) if grounding is not None else None) or usual_vocabulary()
+
     def weights(self) -> dict[str, Path]:
         """Every weights file by its name in the pack, for hashing."""
         places = {"": self.folder} | {f"{part}/": place for part, place in self.parts.items()}
@@ -95,7 +103,20 @@ def find_pack(name: str, packs_dir: Path | None = None) -> Pack:
     missing = [part for part in needed if pack.part(part) is None]
     if missing:
         raise PackMissing(f'The pack "{name}" in {folder} lacks {", ".join(missing)}; add the missing diffusers folders.')
+    _words(pack)
     return pack
+
+
+def _words(pack: Pack) -> Path | None:
+    """BERT's vocabulary, where the pack's grounding reads with it. Raises :class:`PackMissing` where it is nowhere."""
+    grounding = pack.part("grounding")
+    if grounding is None or not is_grounding_dino(grounding):
+        return None
+    if (found := pack.vocabulary()) is None:
+        lacks = "BERT's vocabulary, which Grounding DINO reads with"
+        remedy = "download vocab.txt of google-bert/bert-base-uncased, and give it with the other files, or as bert under [parts]"
+        raise PackMissing(f'The pack "{pack.name}" lacks {lacks}; {remedy}.')
+    return found
 
 
 def _about(folder: Path) -> dict[str, Any]:
@@ -144,7 +165,9 @@ def packs_in(packs_dir: Path) -> list[str]:
 
 FEW_STEPS: Mapping[str, Mapping[str, Any]] = {"lcm": {"scheduler": "lcm", "steps": 6, "guidance": 1.5}}
 """Generation settings that motion modules of a kind were distilled for, where their keys tell the kind."""
-ADDED = ("base", "unet", "vae", "text_encoder", "motion_adapter", "controlnet", "upscaler", "segmenter", "faces", "lora")
+ADDED = (
+    "base", "unet", "vae", "text_encoder", "motion_adapter", "controlnet", "upscaler", "grounding", "bert", "segmenter", "faces", "lora",
+)  # fmt: skip
 """What a pack can be put together from, as files or folders."""
 
 
@@ -170,14 +193,16 @@ def add_pack(
     loras: list[Path] = []
     whats: dict[str, Recognised] = {}
     for place in (given.expanduser().absolute() for given in places):
-        what = _usable(place)
+        path, what = _usable(place)
         if what.part == "lora":
-            loras.append(place)
+            loras.append(path)
             continue
         if what.part in parts:
-            raise PackMissing(f"{parts[what.part]} and {place} are both {what.title}; give one of them.")
-        parts[what.part], whats[what.part] = place, what
+            raise PackMissing(f"{parts[what.part]} and {path} are both {what.title}; give one of them.")
+        parts[what.part], whats[what.part] = path, what
     _check_whole(parts, whats)
+    if (words := _words(Pack(name, folder, parts=parts))) is not None:
+        parts["bert"] = words
     folder.mkdir(parents=True)
     about = {
         "name": name, "description": description, "trains_on": trains_on, "parts": {part: str(place) for part, place in parts.items()},
@@ -188,7 +213,8 @@ def add_pack(
     return find_pack(name, packs_dir)
 
 
-def _usable(place: Path) -> Recognised:
+def _usable(place: Path) -> tuple[Path, Recognised]:
+    """What a place holds, and the file or folder that holds it."""
     if not place.exists():
         raise PackMissing(f"There is no file {place}; check the path.")
     found = next(discover([place]), None) if place.is_dir() else told(place)
@@ -199,7 +225,7 @@ def _usable(place: Path) -> Recognised:
         raise WeightsError(found.problem)
     if found.what.part not in ADDED:
         raise PackMissing(f"{place} is {found.what.title}; a pack is put together from {', '.join(ADDED)}, for SD 1.5.")
-    return found.what
+    return found.path, found.what
 
 
 def _check_whole(parts: Mapping[str, Path], whats: Mapping[str, Recognised]) -> None:

@@ -25,7 +25,7 @@ class Recognised:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
-WRAPPERS = ("state_dict.", "module.")
+WRAPPERS = ("state_dict.", "model.module.", "module.")
 """What training programs put around a state dict: taken off before anything is asked."""
 INNER = ("", "params_ema.", "params.", "model.")
 """What stands around some files' keys, and is part of others'."""
@@ -215,7 +215,7 @@ def _grounding(shapes: Shapes) -> Recognised | None:
         backbone = {96: "Swin-T", 128: "Swin-B"}.get(original[0], "")
         return Recognised("grounding" if backbone else "", "groundingdino", f"Grounding DINO {backbone}".rstrip(), {"backbone": backbone})
     if _begins(shapes, "model.backbone.conv_encoder.") and _begins(shapes, "model.text_backbone."):
-        return Recognised("grounding", "transformers", "Grounding DINO in transformers' layout")
+        return Recognised("", "transformers", "Grounding DINO in transformers' layout without its folder")
     return None
 
 

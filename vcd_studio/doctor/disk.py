@@ -18,7 +18,7 @@ COMFORT = 10 * GIB
 def places() -> dict[str, Path]:
     """What is written, and where; the folders need not be there yet."""
     from vcd_studio import locations
-    from vcd_studio.catalog.discovery import hub_cache
+    from vcd_studio.locations import hub_cache
 
     return {
         "projects": locations.default_projects_dir(),

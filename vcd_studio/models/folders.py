@@ -16,7 +16,10 @@ VARIANT = re.compile(rf"^(?:diffusion_pytorch_model|model|pytorch_model){SHARD}\
 
 
 def from_folder(network: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """``network`` (a class with from_pretrained) out of ``folder``. MethodError, with the file's name, for what is no plain weights."""
+    """``network`` (a class with from_pretrained) out of ``folder``.
+
+    MethodError, with the file's name, for what is no plain weights, and where some are missing, which would be made up at random.
+    """
     files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin"))
     for path in files:
         try:
@@ -25,7 +28,10 @@ def from_folder(network: Any, folder: Path, dtype: torch.dtype) -> Any:
             raise MethodError(str(error)) from error
     options: dict[str, Any] = {"variant": variant} if (variant := variant_of(files, dtype)) else {}
     name = "dtype" if network.__module__.startswith("transformers.") else "torch_dtype"
-    return network.from_pretrained(folder, local_files_only=True, **{name: dtype}, **options)
+    loaded, about = network.from_pretrained(folder, local_files_only=True, output_loading_info=True, **{name: dtype}, **options)
+    if missing := sorted(about["missing_keys"]):
+        raise MethodError(f"{folder} lacks {missing[0]} and {len(missing) - 1} more of its weights; download it again.")
+    return loaded
 
 
 def variant_of(files: list[Path], dtype: torch.dtype) -> str | None:

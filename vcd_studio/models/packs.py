@@ -11,12 +11,14 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from vcd_studio.catalog.discovery import is_grounding_dino
 from vcd_studio.catalog.packs import Pack, PackMissing, find_pack
-from vcd_studio.method.protocols import FaceDetector, MethodError, Networks
+from vcd_studio.method.protocols import FaceDetector, Grounding, MethodError, Networks
 from vcd_studio.models.box_segmenter import BoxSegmenter
 from vcd_studio.models.centre_detector import CentreDetector, CentreFaces, CentreGrounding
 from vcd_studio.models.faces import PeopleAndPets, YuNetFaces
 from vcd_studio.models.folders import from_folder
+from vcd_studio.models.grounding_dino import load_grounding_dino
 from vcd_studio.models.memory import Placement, parts_of, place
 from vcd_studio.models.middle import MiddleOfPicture
 from vcd_studio.models.rrdbnet import RRDBNet
@@ -73,8 +75,7 @@ def load_pack(
             device=device,
             dtype=dtype,
         )
-        if (grounding := _optional(CentreDetector, pack.part("grounding"), dtype)) is not None:
-            networks.grounding = CentreGrounding(grounding.to(device))
+        networks.grounding = _grounding(pack, device, dtype)
         for network in (base.unet, *parts_of(networks).values()):
             network.to(memory_format=torch.channels_last).eval().requires_grad_(False)
         place(networks, placement or Placement(), device)
@@ -126,6 +127,16 @@ def _either(place: Path | None, from_file: Callable[[Path, torch.dtype], Any], n
     if place is None:
         return None
     return from_file(place, dtype) if place.is_file() else from_folder(network, place, dtype).eval()
+
+
+def _grounding(pack: Pack, device: torch.device, dtype: torch.dtype) -> Grounding | None:
+    """Grounding DINO, or pocket's own detector."""
+    place = pack.part("grounding")
+    if place is None:
+        return None
+    if not is_grounding_dino(place):
+        return CentreGrounding(_optional(CentreDetector, place, dtype).to(device))
+    return load_grounding_dino(place, pack.vocabulary())
 
 
 def _faces(pack: Pack, networks: Networks, dtype: torch.dtype) -> FaceDetector | None:

@@ -49,8 +49,9 @@ def told(path: Path, part: str) -> Iterator[None]:
         raise
     except WeightsError as error:
         raise MethodError(str(error)) from error
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise MethodError(f"{path} cannot be loaded as {part}: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # somebody else's weights and configs can go wrong in every way there is
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise MethodError(f"{path} cannot be loaded as {part}: {reason}") from error
 
 
 def recognised(path: Path, part: str) -> Recognised:
@@ -68,7 +69,7 @@ NEEDED = {
     "base": "an SD 1.5 checkpoint", "unet": "a UNet for SD 1.5", "vae": "a VAE", "text_encoder": "a CLIP text encoder, 768 wide",
     "motion_adapter": "a motion module for SD 1.5", "controlnet": "a ControlNet for SD 1.5", "lora": "a LoRA for SD 1.5",
     "embedding": "a textual inversion for SD 1.5", "upscaler": "an ESRGAN upscaler",
-    "segmenter": "Segment Anything or MobileSAM",
+    "segmenter": "Segment Anything or MobileSAM", "grounding": "Grounding DINO Swin-T or Swin-B",
 }  # fmt: skip
 
 
@@ -86,7 +87,7 @@ def load_state(path: Path) -> State:
         return _plain(state)
 
 
-NESTS = ("state_dict", "params_ema", "params")
+NESTS = ("state_dict", "params_ema", "params", "model")
 """Under which name training programs save what they have learnt; ESRGAN's averaged weights go before the last ones."""
 
 
