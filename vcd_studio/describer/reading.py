@@ -22,7 +22,7 @@ LONGEST_NOUN = 4  # words
 LONGEST_LINE = 200  # characters of a description
 LONGEST_PROMPT = 300  # characters: more than CLIP's 77 tokens hold
 LARGEST_TEXT = 64 * 1024  # characters that are looked at
-MOST_TRIES = 1000  # places where JSON may begin
+MOST_TRIES = 200  # places where JSON may begin
 _BEGIN = re.compile(r"[{\[]")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _NOUN_ENDS = re.compile(r"[,.;:(/]|\b(?:with|in|on|at|wearing)\b")
@@ -86,8 +86,9 @@ def _json_values(text: str) -> Iterator[Any]:
 
 def _noun(said: str) -> str:
     """``"A small Corgi, sitting"`` → ``"small corgi"``: what stands before the first remark, its last four words."""
-    words = _WORD.findall(_NOUN_ENDS.split(said.strip().lower(), maxsplit=1)[0])
-    if words[:1] and words[0] in ("a", "an", "the"):
+    line = " ".join(said.lower().split())
+    words = _WORD.findall(_NOUN_ENDS.split(line, maxsplit=1)[0]) if plain(line) == line else []
+    if words and words[0] in ("a", "an", "the"):
         del words[0]
     try:
         return check_noun(" ".join(words[-LONGEST_NOUN:]))
