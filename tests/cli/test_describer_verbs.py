@@ -110,6 +110,7 @@ def test_add_takes_the_describers_noun_and_says_so(studio: Studio, film: Project
         said = studio("identity", "add", film.path, "tom", photos, "--json")
         assert (said.code, said.json["noun"]) == (0, "corgi")
         assert said.err == "corgi, by the describer\n"
+        assert studio("identity", "add", film.path, "ada", "--no-consent", photos).code == 2  # whose photos are sent to nobody
         assert studio("identity", "add", film.path, "ben", "--noun", "bear", photos, "--json").json["noun"] == "bear"
     assert len(server.asked) == 1
 

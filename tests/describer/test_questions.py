@@ -79,3 +79,12 @@ def test_off_opens_no_photo_and_a_failure_is_passed_on(project: Project) -> None
     toy = project.import_identity("toy", "toy")
     with serving(answering(500, b"")) as server, pytest.raises(DescriberError, match="500"):
         draft_prompts(DescriberSettings(url=server.url), toy)
+
+
+def test_no_photo_is_sent_of_who_did_not_agree(project: Project, tmp_path: Path) -> None:
+    ada = project.add_identity("ada", "woman", [tmp_path / "camera"], consent=False)
+    with serving(knowing()) as server:
+        for ask in (describe_identity, draft_prompts):
+            with pytest.raises(InputError, match="did not agree"):
+                ask(DescriberSettings(url=server.url), ada)
+    assert server.asked == []

@@ -49,6 +49,7 @@ def test_an_answer_is_read_whatever_stands_around_it(text: str) -> None:
         ("a very fluffy small brown poodle with a bow", "poodle dog", ("fluffy small brown poodle", "dog")),
         ("dinosaur-shaped toy", "stuffed animal", ("dinosaur-shaped toy", "")),
         ("hot dogs", "hot dogs", ("hot dogs", "hot dog")),
+        ("built-in oven", "oven", ("built-in oven", "oven")),
         ("backpack", None, ("backpack", "backpack")),
         ("telephone", "cell phones", ("telephone", "cell phone")),
         ("motorbike", "motorcicle", ("motorbike", "motorcycle")),
@@ -86,6 +87,10 @@ def test_any_answer_is_a_reading_or_the_one_error(text: str) -> None:
         assert len(found.noun.split()) <= 4
         assert found.coco_class in ("", *coco_nouns())
         assert plain(found.line) == found.line
+
+
+def test_long_thoughts_before_the_answer_do_not_hide_it() -> None:
+    assert read_description("It could be a cat. " * 10_000 + '{"noun": "dog"}').noun == "dog"
 
 
 def test_drafts_name_the_identity_where_the_subject_stood() -> None:

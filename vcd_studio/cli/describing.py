@@ -79,8 +79,11 @@ def draft(
     answer({"identity": identity.name, "prompts": prompts, "written": written}, prompts, as_json)
 
 
-def find_noun(name: str, photos: Sequence[Path]) -> str:
-    """The describer's noun for the photos, said on stderr; where it is off or fails, the one that is typed at the terminal."""
+def find_noun(name: str, photos: Sequence[Path], *, may_send: bool) -> str:
+    """The describer's noun for the photos, said on stderr; where it is off, fails or may not see them, the one typed at the terminal.
+
+    InputError where nobody is there to type one.
+    """
     from vcd_studio.describer.client import DescriberError
     from vcd_studio.describer.questions import describe as ask_what
     from vcd_studio.project.project import photo_files
@@ -88,7 +91,7 @@ def find_noun(name: str, photos: Sequence[Path]) -> str:
 
     describer = load_settings().describer
     files = list(photo_files(photos))
-    if describer.url and files:
+    if describer.url and files and may_send:
         try:
             noun = ask_what(describer, files).noun
         except DescriberError as error:

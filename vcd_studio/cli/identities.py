@@ -63,7 +63,7 @@ def add(
     if noun is None:
         from vcd_studio.cli.describing import find_noun
 
-        noun = find_noun(name, photos)
+        noun = find_noun(name, photos, may_send=consent is not False)
     identity = opened.add_identity(name, noun, photos, agreed(noun, consent))
     remember_project(opened.path)
     count = len(identity.photos())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vcd_studio.describer.client import DescriberOff, ask
 from vcd_studio.describer.reading import SUBJECT, Description, coco_nouns, read_description, read_prompts
 from vcd_studio.project.errors import InputError
+from vcd_studio.project.identity import check_agreed
 from vcd_studio.project.photos import open_photo
 from vcd_studio.project.text import quoted
 
@@ -33,7 +34,7 @@ def describe(settings: DescriberSettings, photos: Sequence[Path], stopped: Calla
 
 
 def describe_identity(settings: DescriberSettings, identity: Identity, stopped: Callable[[], bool] = lambda: False) -> Description:
-    """What an identity's photos show, as ``describe``; InputError where it has none."""
+    """What an identity's photos show, as ``describe``; InputError where it has none, or is a person who did not agree."""
     photos = _photos(identity)
     if not photos:
         raise InputError(f"{quoted(identity.name)} has no photos to describe; add some, or say yourself what it is.")
@@ -43,7 +44,7 @@ def describe_identity(settings: DescriberSettings, identity: Identity, stopped: 
 def draft_prompts(
     settings: DescriberSettings, identity: Identity, count: int = PROMPTS, stopped: Callable[[], bool] = lambda: False
 ) -> list[str]:
-    """Up to ``count`` prompts for an identity, fewer where some could not be used. Raises as ``describe``; needs no photo."""
+    """Up to ``count`` prompts for an identity, fewer where some could not be used. Raises as ``describe_identity``; needs no photo."""
     photos = _photos(identity)
     question = f"""Write {count} prompts for short animations of one subject, the {identity.noun}{" in the photos" if photos else ""}.
 A third put it against another background, a third let it do something that moves, a third give it an outfit or a thing to handle.
@@ -55,6 +56,8 @@ Answer with one JSON object and nothing else: {{"prompts": ["…", "…"]}}"""
 
 
 def _photos(identity: Identity) -> list[Path]:
+    """What may be sent: nothing that was left out, and nobody who did not agree to be shown (InputError)."""
+    check_agreed([identity])
     return [photo.path for photo in identity.photos() if photo.state != "left-out"]
 
 

@@ -21,11 +21,11 @@ SUBJECT = "{subject}"
 LONGEST_NOUN = 4  # words
 LONGEST_LINE = 200  # characters of a description
 LONGEST_PROMPT = 300  # characters: more than CLIP's 77 tokens hold
-LARGEST_TEXT = 64 * 1024  # characters that are looked at
+LARGEST_TEXT = 64 * 1024  # characters that are looked at, the last ones: thoughts come first
 MOST_TRIES = 200  # places where JSON may begin
 _BEGIN = re.compile(r"[{\[]")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-_NOUN_ENDS = re.compile(r"[,.;:(/]|\b(?:with|in|on|at|wearing)\b")
+_NOUN_ENDS = re.compile(r"[,.;:(/]|(?:^|\s)(?:with|in|on|at|wearing)\b")
 _SYNTAX = re.compile(r"[{}|<>*#]|__|--|\$\$")  # templates, names, comments and flags of a prompt list
 
 
@@ -71,7 +71,7 @@ def read_prompts(text: str, token: str, noun: str, count: int) -> list[str]:
 
 def _json_values(text: str) -> Iterator[Any]:
     """Every object and array in ``text``, outermost ones alone: servers put fences, remarks and thoughts around them."""
-    text, decoder, at = text[:LARGEST_TEXT], json.JSONDecoder(), 0
+    text, decoder, at = text[-LARGEST_TEXT:], json.JSONDecoder(), 0
     for _ in range(MOST_TRIES):
         begin = _BEGIN.search(text, at)
         if begin is None:
@@ -112,7 +112,7 @@ def _one_line(said: str) -> str:
 def _prompt(line: str, token: str, noun: str) -> str:
     """The line with the identity in its place; "" where it is no prompt."""
     parts = re.split(re.escape(SUBJECT), " ".join(line.split()), flags=re.IGNORECASE)
-    if len(parts) != 2 or any(_SYNTAX.search(part) or plain(part) != part or "V*" in part for part in parts):
+    if len(parts) != 2 or any(_SYNTAX.search(part) or plain(part) != part for part in parts):
         return ""
     before, after = parts
     after = re.sub(rf"^\s+{re.escape(noun)}\b", "", after, flags=re.IGNORECASE)  # models say it once more
