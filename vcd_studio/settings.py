@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from vcd_studio import locations
@@ -22,6 +24,30 @@ class SettingsError(ProjectError):
     """The settings file, or a VCD_* variable, is not right."""
 
 
+class DescriberSettings(BaseModel):
+    """``[describer]``: a vision endpoint that speaks the OpenAI chat protocol, at ``url``/chat/completions; without ``url`` it is off.
+
+    ``key_env`` is the name of the environment variable that holds the key, never the key; ``timeout`` is in seconds; ``photos`` is
+    how many are sent at most.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    url: str = ""
+    model: str = ""
+    key_env: str = ""
+    timeout: Annotated[float, Field(strict=True, gt=0, le=3600)] = 60.0
+    photos: Annotated[int, Field(strict=True, ge=1, le=16)] = 3
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        address = urlsplit(url)
+        if url and not (re.fullmatch(r"https?://[!-~]+", url) and address.hostname):
+            raise ValueError("write an address that begins with http:// or https://, or nothing")
+        _ = address.port  # ValueError for one that is no port
+        return url
+
+
 class SettingsFile(BaseModel):
     """What settings.toml may say."""
 
@@ -31,6 +57,7 @@ class SettingsFile(BaseModel):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = "auto"
     precision: Precision = "auto"
     keymap: dict[str, str] = Field(default_factory=dict)
+    describer: DescriberSettings = DescriberSettings()
 
 
 class Settings(BaseSettings, SettingsFile):
@@ -66,4 +93,6 @@ def load_settings() -> Settings:
         message = explain(item["type"], item["msg"], tuple(item["loc"]), item["input"], SettingsFile)
         raise SettingsError(f"In the environment variable {variable}, {message}") from error
     except ValueError as error:  # pydantic-settings' own error for JSON that cannot be read
-        raise SettingsError(f"VCD_KEYMAP cannot be read; write it as JSON, for example {quoted('{}')}.") from error
+        named = re.search(r'field "(\w+)"', str(error))
+        variable = PREFIX + (named.group(1).upper() if named else "*")
+        raise SettingsError(f"{variable} cannot be read; write it as JSON, for example {quoted('{}')}.") from error

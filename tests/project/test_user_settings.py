@@ -69,3 +69,31 @@ def test_a_slug_is_a_plain_file_name(text: str) -> None:
     assert slug(text).replace("-", "").isalnum()
     assert slug(text).isascii()
     assert len(slug(text)) <= 48
+
+
+def test_the_describer_is_off_until_it_has_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().describer.url == ""
+    write('[describer]\nurl = "http://localhost:11434/v1"\nmodel = "llava"\nphotos = 2\n')
+    assert (load_settings().describer.model, load_settings().describer.photos, load_settings().describer.timeout) == ("llava", 2, 60)
+    monkeypatch.setenv("VCD_DESCRIBER", '{"model": "other"}')
+    assert (load_settings().describer.url, load_settings().describer.model) == ("http://localhost:11434/v1", "other")
+
+
+@pytest.mark.parametrize("url", ["ftp://h/v1", "file:///etc/passwd", "host/v1", "http://", "http://h:port", "http://[::1", "http://h/ v"])
+def test_only_an_address_of_the_web_is_one(url: str) -> None:
+    write(f'[describer]\nmodel = "llava"\nurl = "{url}"\n')
+    with pytest.raises(SettingsError, match=r"settings\.toml, line 3: .* is not right for .describer\.url"):
+        load_settings()
+
+
+def test_a_wrong_describer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    write('[describer]\nadress = "http://localhost"\n')
+    with pytest.raises(SettingsError, match='line 2: unknown key "adress"'):
+        load_settings()
+    write("")
+    monkeypatch.setenv("VCD_DESCRIBER", '{"timeout": 0}')
+    with pytest.raises(SettingsError, match=r"VCD_DESCRIBER, .0. is not right for .describer\.timeout"):
+        load_settings()
+    monkeypatch.setenv("VCD_DESCRIBER", "http://localhost")
+    with pytest.raises(SettingsError, match="VCD_DESCRIBER cannot be read; write it as JSON"):
+        load_settings()

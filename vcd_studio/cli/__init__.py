@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from vcd_studio.cli import clips, demo, doctor, evaluate, generate, identities, models, projects, queue, workers
+from vcd_studio.cli import clips, demo, describing, doctor, evaluate, generate, identities, models, projects, queue, workers
 from vcd_studio.cli.answers import EXAMPLE, INPUT_WRONG, INTERRUPTED, WORK_FAILED, tell
 from vcd_studio.project.errors import InputError
 
@@ -28,6 +28,8 @@ app = typer.Typer(
 )
 for verbs in (projects.app, identities.app, queue.app, workers.app, clips.app, models.app):
     app.add_typer(verbs)
+identities.app.command("describe", epilog=describing.DESCRIBE)(describing.describe)
+identities.app.command("draft", epilog=describing.DRAFT)(describing.draft)
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)

@@ -1,4 +1,4 @@
-"""``vcd-studio identity add|segment|train|show|import|export``"""
+"""``vcd-studio identity add|segment|train|show|import|export``; ``describe`` and ``draft`` are in ``describing``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Noun = Annotated[str, typer.Option("--noun", metavar="N", help="What it is, as o
 Consent = Annotated[bool | None, typer.Option("--consent/--no-consent", help="For a person: whether that person agreed to clips of them.")]
 
 
-def _agreed(noun: str, consent: bool | None) -> bool | None:
+def agreed(noun: str, consent: bool | None) -> bool | None:
     """What was said of a person's consent; whoever sits at a terminal is asked once."""
     from vcd_studio.project.identity import is_human
 
@@ -50,7 +50,9 @@ def add(
     project: ProjectPath,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A short name; prompts write <NAME>.")],
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTOS…", help="Pictures, or folders of them; they are copied.")],
-    noun: Noun,
+    noun: Annotated[
+        str | None, typer.Option("--noun", metavar="N", help="What it is: dog, woman. Without it the describer is asked, then you.")
+    ] = None,
     consent: Consent = None,
     as_json: Json = False,
 ) -> None:
@@ -58,7 +60,11 @@ def add(
     from vcd_studio.project.project import Project, remember_project
 
     opened = Project.open(project)
-    identity = opened.add_identity(name, noun, photos, _agreed(noun, consent))
+    if noun is None:
+        from vcd_studio.cli.describing import find_noun
+
+        noun = find_noun(name, photos, may_send=consent is not False)
+    identity = opened.add_identity(name, noun, photos, agreed(noun, consent))
     remember_project(opened.path)
     count = len(identity.photos())
     line = f"Added {identity.token}, a {identity.noun}, with {count} photo{'' if count == 1 else 's'}."
@@ -165,7 +171,7 @@ def import_tokens(
                 remedy = f"give --noun {quoted(identity.noun)}, or another name"
                 raise InputError(f"{identity.token} is a {identity.noun} here, not a {noun}; {remedy}.")
         else:
-            identity = opened.import_identity(name, noun, _agreed(noun, consent))
+            identity = opened.import_identity(name, noun, agreed(noun, consent))
         run = identity.import_run(target, file)
     remember_project(opened.path)
     answer(identity_object(identity), [f"Imported {file.name} as {run.name} of {identity.token}, a {identity.noun}."], as_json)

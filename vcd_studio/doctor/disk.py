@@ -18,14 +18,13 @@ COMFORT = 10 * GIB
 def places() -> dict[str, Path]:
     """What is written, and where; the folders need not be there yet."""
     from vcd_studio import locations
-    from vcd_studio.locations import hub_cache
 
     return {
         "projects": locations.default_projects_dir(),
         "state": locations.state_dir(),
         "cache": locations.cache_dir(),
         "packs": locations.packs_dir(),
-        "Hugging Face": hub_cache(),
+        "Hugging Face": locations.hub_cache(),
     }
 
 

@@ -158,7 +158,7 @@ class Project:
 
         A person's noun needs ``consent``. InputError for a bad name or noun or a file that is no picture: then nothing is left behind.
         """
-        sources = list(_photo_files(photos))
+        sources = list(photo_files(photos))
         if not sources:
             raise InputError(f"There are no photos for {quoted(name)}; give at least one picture (JPEG, PNG or WebP) or a folder of them.")
         for source in sources:
@@ -202,7 +202,7 @@ class Project:
         identity = self.identity(name)
         present = identity.photos()
         known = {_digest(photo.path) for photo in present}
-        sources = [source for source in _photo_files(photos) if _digest(source) not in known]
+        sources = [source for source in photo_files(photos) if _digest(source) not in known]
         if not sources:
             raise InputError(f"There are no new photos for {quoted(name)} there; give a picture it does not have, or a folder of them.")
         for source in sources:
@@ -264,7 +264,7 @@ def _folder(path: Path | str) -> Path:
     return folder
 
 
-def _photo_files(photos: Iterable[Path]) -> Iterable[Path]:
+def photo_files(photos: Iterable[Path]) -> Iterable[Path]:
     """The files given, folders opened one level deep, the same content once."""
     seen: set[str] = set()
     for given in photos:

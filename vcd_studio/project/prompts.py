@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -191,11 +191,26 @@ class PromptList:
 
     def append(self, text: str, **overrides: Any) -> Prompt:
         """Add a prompt at the end; ``0: … 8: …`` is a travel, ``name=`` names its clips. InputError for a wrong setting."""
-        prompt = _made(text, overrides)
+        return self._append([_made(text, overrides)])[-1]
+
+    def extend(self, texts: Iterable[str]) -> int:
+        """Add those of the texts that are not in the list yet, all or none; how many were added."""
+        present = {prompt.written for prompt in self.prompts}
+        added = [_made(text, {}) for text in dict.fromkeys(texts) if text not in present]
+        if added:
+            self._append(added)
+        return len(added)
+
+    def _append(self, added: list[Prompt]) -> list[Prompt]:
         if self.path.suffix == ".txt":
             before = self._text if not self._text or self._text.endswith("\n") else self._text + "\n"
-            return self._write(before + _line(prompt) + "\n")[-1]
-        return self._edit(lambda document: _append_table(document, _table(prompt)))[-1]
+            return self._write(before + "".join(f"{_line(prompt)}\n" for prompt in added))
+
+        def change(document: Any) -> None:
+            for prompt in added:
+                _append_table(document, _table(prompt))
+
+        return self._edit(change)
 
     def replace(self, index: int, text: str, **overrides: Any) -> Prompt:
         """Write another text into prompt ``index`` and change the settings given (None takes one out); its comments stay."""

@@ -215,7 +215,8 @@ def _settings() -> "Settings | None":
     """The user's settings; None where there are none, for reading them costs a quarter of the time to the first paint."""
     from vcd_studio.locations import settings_path
 
-    if not settings_path().exists() and not any(name in os.environ for name in ("VCD_GRAPHICS", "VCD_THEME", "VCD_DEVICE", "VCD_KEYMAP")):
+    variables = ("VCD_GRAPHICS", "VCD_THEME", "VCD_DEVICE", "VCD_KEYMAP", "VCD_DESCRIBER")
+    if not settings_path().exists() and not any(name in os.environ for name in variables):
         return None
     from vcd_studio.settings import load_settings
 

@@ -15,6 +15,7 @@ from vcd_studio.tui.widgets.pictures.source import Source, Stamp
 
 if TYPE_CHECKING:
     from vcd_studio.project.project import Project
+    from vcd_studio.settings import DescriberSettings
     from vcd_studio.tui.app import StudioApp
 
 T = TypeVar("T")
@@ -107,6 +108,17 @@ class StudioScreen(Screen[None]):
             return
         if then is not None and not worker.is_cancelled and self.is_attached and self.app.is_running:
             self.app.call_from_thread(then, result)
+
+    @property
+    def describer(self) -> "DescriberSettings | None":
+        """The describer's settings; None, with a complaint that says how to switch it on, where it is off."""
+        settings = self.studio.settings
+        if settings is not None and settings.describer.url:
+            return settings.describer
+        from vcd_studio.describer.client import DescriberOff
+
+        self.studio.complain(str(DescriberOff()))
+        return None
 
     def enqueued(self, words: str) -> None:
         """Say what was put into the queue, and see to it that a worker is there for it."""

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
+from textual.worker import get_current_worker
 
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
@@ -22,6 +23,7 @@ from vcd_studio.tui.widgets.training.curve import read_losses
 from vcd_studio.tui.widgets.training.panel import TrainingPanel
 
 if TYPE_CHECKING:
+    from vcd_studio.describer.reading import Description
     from vcd_studio.jobs.model import Job
     from vcd_studio.project.identity import Identity, Photo, Run
     from vcd_studio.project.project import Project
@@ -99,6 +101,7 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
         Binding("x", "state('left-out')", "Leave out", id="identity.leave_out", tooltip="Leave this photo out of training"),
         Binding("u", "state('automatic')", "Auto", id="identity.automatic", tooltip="Use the mask that segmenting finds"),
         Binding("N", "noun", "Noun", show=False, id="identity.noun", tooltip="Say what it is in other words, and whether a person agreed"),
+        Binding("d", "describe", "Describe", show=False, id="identity.describe", tooltip="Ask the describer what the photos show"),
         Binding("left_square_bracket", "other(-1)", "Identity before", show=False, id="identity.before", tooltip="The identity before"),
         Binding("right_square_bracket", "other(1)", "Next identity", show=False, id="identity.next", tooltip="The next identity"),
     ]
@@ -314,19 +317,45 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
 
     def action_noun(self) -> None:
         """Ask for another noun."""
-        if (found := self._identity()) is None:
-            return
-        identity = found[1]
+        if (found := self._identity()) is not None:
+            self._ask_noun(found[1], found[1].noun)
+
+    def _ask_noun(self, identity: "Identity", noun: str, note: str = "") -> None:
         answer = next(words for words, consent in CONSENT.items() if consent is identity.consent)
-        fields = [Field("noun", "What is it, in a word or two?", identity.noun), _consent_field(answer)]
+        fields = [Field("noun", "What is it, in a word or two?", noun), _consent_field(answer)]
 
         def work(values: Values) -> bool:
             identity.set_noun(values["noun"], CONSENT[values["consent"]])
             return True
 
         self.app.push_screen(
-            Form(f"Noun of {identity.name}", fields, work, "keeps it"), lambda done: self.project_changed() if done else None
+            Form(f"Noun of {identity.name}", fields, work, "keeps it", note), lambda done: self.project_changed() if done else None
         )
+
+    def action_describe(self) -> None:
+        """Ask the describer what the photos show; its noun is offered, not written."""
+        if (found := self._identity()) is None or (describer := self.describer) is None:
+            return
+        identity = found[1]
+
+        def work() -> "Description":
+            from vcd_studio.describer.questions import describe_identity
+
+            worker = get_current_worker()
+            return describe_identity(describer, identity, lambda: worker.is_cancelled)
+
+        self.say(f"The describer is asked what {identity.name} is …")
+        self.attempt(work, lambda said: self._described(identity, said), group="describe", exclusive=True)
+
+    def _described(self, identity: "Identity", said: "Description") -> None:
+        """Offer the noun, unless another identity or screen is looked at by now."""
+        words = said.noun + (f" (class {said.coco_class})" if said.coco_class not in ("", said.noun) else "")
+        shown = self.seen.identity
+        if self.app.screen is self and shown is not None and shown.name == identity.name:
+            self.say("")
+            self._ask_noun(shown, said.noun, f"The describer says: {words}. {said.line}")
+        else:
+            self.say(f"The describer says {identity.name} is: {words}")
 
     def action_new(self) -> None:
         """Ask for photos, name and noun, and add the identity."""

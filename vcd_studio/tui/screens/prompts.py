@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vcd_studio.jobs.enqueue import Plan
     from vcd_studio.jobs.model import Job
     from vcd_studio.project.project import Project
+    from vcd_studio.settings import DescriberSettings
 
 READ_AFTER = 0.3  # seconds without typing before the text is read
 NO_PROJECT = "No project is open.\n\n  1  shows the projects; there n begins one, Enter opens one"
@@ -78,6 +79,7 @@ i writes in the file itself, Escape stops writing, Ctrl+S saves."""
         Binding("i", "write", "Write", id="prompts.write", tooltip="Write in the editor"),
         Binding("e", "enqueue(False)", "Enqueue", id="prompts.enqueue", tooltip="Enqueue the marked prompts, or the one under the cursor"),
         Binding("E", "enqueue(True)", "Enqueue all", id="prompts.enqueue_all", tooltip="Enqueue every prompt"),
+        Binding("d", "draft", "Draft", show=False, id="prompts.draft", tooltip="Let the describer draft prompts for an identity"),
         Binding("ctrl+s", "save", "Save", id="prompts.save", tooltip="Write the file"),
         Binding(
             "ctrl+r", "again", "Read file again", show=False, id="prompts.again", tooltip="Give up what was typed and read the file again"
@@ -142,6 +144,9 @@ i writes in the file itself, Escape stops writing, Ctrl+S saves."""
 
     def _load(self, path: Path, text: str) -> None:
         editor, fresh = self.query_one(Editor), self._file != path
+        if not fresh and self.unsaved:  # changed while the file was being read
+            self._read()
+            return
         self._file, self._on_disk = path, text
         shown = self._drafts.pop(path, text)
         if fresh:
@@ -272,6 +277,36 @@ i writes in the file itself, Escape stops writing, Ctrl+S saves."""
                 self._typed.pop(path, None)
 
         self.app.push_screen(AddPrompt(project, self._typed.get(path, {})), closed)
+
+    # ── drafting ──
+
+    def action_draft(self) -> None:
+        """Let the describer draft prompts for an identity, to the end of the editor's text; they are not saved."""
+        project = self.project
+        if project is None:
+            self.say("Open a project first: 1 shows them.")
+        elif (describer := self.describer) is not None:
+            self.attempt(project.identity_names, lambda names: self._ask_for_drafts(project, describer, names), group="draft")
+
+    def _ask_for_drafts(self, project: "Project", describer: "DescriberSettings", names: list[str]) -> None:
+        from vcd_studio.tui.screens.dialogs.draft_prompts import DraftPrompts
+
+        text, before = self.text, len(self.query_one(Expansion).reading.prompts)
+
+        def drafted(result: str | None) -> None:
+            if result == text:
+                self.say("What the describer drafted is in the list already.")
+            elif result is not None:
+                editor = self.query_one(Editor)
+                editor.replace(result, editor.document.start, editor.document.end)
+                self._go_to = before
+                self.query_one(Expansion).focus()
+                self.say("Drafted, not saved: Ctrl+S saves; i and Ctrl+Z takes them out.")
+
+        if names:
+            self.app.push_screen(DraftPrompts(project, describer, text, names, self.studio.identity_name), drafted)
+        else:
+            self.say("Add an identity first: 2 shows them.")
 
     # ── reading ──
 

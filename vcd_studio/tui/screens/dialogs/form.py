@@ -209,6 +209,12 @@ class Form(ModalScreen[Any]):
         else:
             self.set_focus(lines[lines.index(line) + 1])
 
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter that was typed on a choice, and came to the line that had the focus by then."""
+        event.stop()
+        if isinstance(event.input, Line):
+            self.line_done(event.input)
+
     def on_key(self, event: events.Key) -> None:
         """Up and down move between the lines although inputs know them too."""
         if event.key in ("up", "down") and isinstance(self.focused, Input):

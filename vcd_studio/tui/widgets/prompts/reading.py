@@ -68,6 +68,20 @@ def add_prompt(project: "Project", text: str, seeds: str) -> int:
     return len(prompts) - 1
 
 
+def with_prompts(text: str, name: str, added: list[str]) -> str:
+    """`text`, as the project's file `name`, with these prompts at its end that are not in it yet. InputError where it cannot be read."""
+    from vcd_studio.project.prompts import PromptList
+
+    with tempfile.TemporaryDirectory(prefix="vcd-studio-") as folder:
+        path = Path(folder) / name
+        path.write_text(text, encoding="utf-8")
+        try:
+            PromptList.load(path).extend(added)
+        except ProjectError as error:
+            raise InputError(f"The prompts cannot be read, line {error.line or '?'}: {error.message}") from error
+        return path.read_text(encoding="utf-8")
+
+
 def _overrides(seeds: str) -> dict[str, tuple[int, ...]]:
     numbers = read_seeds(seeds)
     return {"seeds": numbers} if numbers else {}
