@@ -8,7 +8,7 @@ import pytest
 FORBIDDEN = ("torch", "diffusers", "transformers", "vcd_studio.method", "vcd_studio.models", "vcd_studio.pocket", "vcd_studio.worker")
 
 
-SCREENS = [f"vcd_studio.tui.screens.{screen}" for screen in ("identity", "prompts", "doctor")]
+SCREENS = [f"vcd_studio.tui.screens.{screen}" for screen in ("identity", "prompts", "models", "doctor")]
 
 
 @pytest.mark.parametrize("module", ["vcd_studio.tui.app", "vcd_studio.cli", "vcd_studio.doctor.checks", *SCREENS])

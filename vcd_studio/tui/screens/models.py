@@ -14,6 +14,7 @@ from textual.widgets.option_list import Option
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
 from vcd_studio.tui.screens.base import StudioScreen
+from vcd_studio.tui.screens.dialogs.dialogs import Page
 from vcd_studio.tui.screens.dialogs.form import Field, Form, Values
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ class ModelsScreen(StudioScreen):
 
     MODE = "models"
     HELP = """The packs of networks that projects can name. ✓ is ready, ✗ cannot be used, ↓ is being fetched, · can be fetched.
-f fetches the one under the cursor in the background (it goes on when you leave), w looks for weights that are on this machine
-already and makes a pack of those you choose, n begins a project with the pack under the cursor."""
+Enter shows all of a pack, f fetches the one under the cursor in the background (it goes on when you leave), w looks for weights that
+are on this machine already and makes a pack of those you choose, n begins a project with the pack under the cursor."""
     DEFAULT_CSS = """
     ModelsScreen #body { layout: vertical; }
     ModelsScreen OptionList { height: 1fr; border: none; background: $background; padding: 0; text-wrap: nowrap; text-overflow: ellipsis; }
@@ -172,6 +173,11 @@ already and makes a pack of those you choose, n begins a project with the pack u
         """In full below."""
         self._tell()
 
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """All of it, on a page that scrolls and can be copied."""
+        if (entry := self.current) is not None:
+            self.app.push_screen(Page(f"{entry.name}: {entry.state}", _whole(entry)))
+
     def _tell(self) -> None:
         entry = self.current
         self.query_one("#title", Static).update(Text(f"{plain(entry.name)}: {plain(entry.about)}" if entry else ""))
@@ -188,7 +194,7 @@ already and makes a pack of those you choose, n begins a project with the pack u
     def action_copy(self) -> None:
         """Everything said of the pack to the clipboard."""
         if (entry := self.current) is not None:
-            self.app.copy_to_clipboard("\n".join(plain(line) for line in (f"{entry.name}: {entry.about}", *entry.lines)))
+            self.app.copy_to_clipboard(_whole(entry).plain)
             self.say("It is in the clipboard, if your terminal lets programs write there.")
 
     # ── fetching ──
@@ -279,6 +285,10 @@ already and makes a pack of those you choose, n begins a project with the pack u
     def _opened(self, project: "Project | None") -> None:
         if project is not None:
             self.studio.use_project(project)
+
+
+def _whole(entry: Entry) -> Text:
+    return Text("\n".join(plain(line) for line in (entry.about, "", *entry.lines)))
 
 
 def _size(count: int) -> str:
