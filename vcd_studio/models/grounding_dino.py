@@ -141,8 +141,8 @@ def load_grounding_dino(place: Path, vocabulary: Path | None) -> GroundingDino:
     if place.is_dir():
         with told(place, "Grounding DINO"):
             network = from_folder(GroundingDinoForObjectDetection, place, torch.float32)
-        return TransformersGroundingDino(network, tokenizer).eval()
-    return OriginalGroundingDino(_original(place, tokenizer), tokenizer).eval()
+        return TransformersGroundingDino(network, tokenizer).eval().requires_grad_(False)
+    return OriginalGroundingDino(_original(place, tokenizer), tokenizer).eval().requires_grad_(False)
 
 
 def _original(path: Path, tokenizer: Any) -> nn.Module:
