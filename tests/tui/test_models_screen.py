@@ -38,7 +38,7 @@ def told(home: Path, **values: Any) -> None:
     """What a fetching left of itself."""
     folder = home / "state" / "pulls"
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"pack": "sd15", "process": vars(pulls.this_process()), "state": "running", "file": "AnimateDiff v2", "done": 5, "total": 10}
+    about = {"pack": "sd15", "process": vars(pulls.this_process()), "state": "running", "file": "AnimateDiff v2", "done": 5, "total": 10, "rate": 2.0}
     (folder / "sd15.json").write_text(json.dumps({**about, **values}))
 
 
@@ -76,7 +76,7 @@ async def test_fetching_is_asked_how_and_goes_on_in_the_background(studio: Studi
         await pilot.press("tab", "right", "ctrl+s")
         await until_text(pilot, "↓ sd15")
         assert begun == [("sd15", "", True)]
-        await until_text(pilot, "50% of 0.1 MB  AnimateDiff v2")
+        await until_text(pilot, "50% of    10 B  AnimateDiff v2, 2 B/s, 0:02 left")
         told(home, done=9)
         await until_text(pilot, "90% of")
         told(home, state="failed", problem="the disk is full")
@@ -86,9 +86,9 @@ async def test_fetching_is_asked_how_and_goes_on_in_the_background(studio: Studi
 
 
 async def test_a_fetching_that_died_goes_on_with_its_motion(studio: Studio, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[tuple[str, str]] = []
-    monkeypatch.setattr(pulls, "start_pull", lambda pack, motion="", *, small=False: begun.append((pack, motion)))
-    told(home, pack="toonyou-beta-3-lcm", process={"pid": 1, "start": "never", "boot": "b"})
+    begun: list[tuple[str, str, bool]] = []
+    monkeypatch.setattr(pulls, "start_pull", lambda pack, motion="", *, small=False: begun.append((pack, motion, small)))
+    told(home, pack="toonyou-beta-3-lcm", process={"pid": 1, "start": "never", "boot": "b"}, small=True)
     app = studio()
     async with app.run_test(size=(120, 30)) as pilot:
         await the_models(pilot)
@@ -98,7 +98,7 @@ async def test_a_fetching_that_died_goes_on_with_its_motion(studio: Studio, home
         await pilot.press("f")
         await until_text(pilot, "● lcm")
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: begun == [("toonyou-beta-3", "lcm")], "a beginning")
+        await until(pilot, lambda: begun == [("toonyou-beta-3", "lcm", True)], "a beginning")
 
 
 async def test_a_pack_of_weights_that_lie_here(studio: Studio, home: Path, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def add_pack(
         "defaults": dict(FEW_STEPS.get(whats["motion_adapter"].facts.get("version", ""), {})) | dict(defaults or {}),
         "lora": [{"file": str(path), "strength": lora_strength} for path in loras],
     }  # fmt: skip
-    (folder / "pack.toml").write_text(tomli_w.dumps(about), encoding="utf-8")
+    (folder / "pack.toml").write_text(tomli_w.dumps({key: value for key, value in about.items() if value}), encoding="utf-8")
     return find_pack(name, packs_dir)
 
 

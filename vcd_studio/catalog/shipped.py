@@ -74,12 +74,11 @@ def shipped_pack(name: str, motion: str = "", *, small: bool = False) -> Shipped
         raise PackMissing(f'There is no motion "{motion}"; choose one of {", ".join(motions())}.')
     pack, moved = table["packs"][name], table["motions"][motion]
     keys = [pack["base"], *moved["files"], *table["beside"]["small" if small else "full"]]
-    trains_on = pack.get("trains_on") or ("" if motion == usual else name)
     return ShippedPack(
         name if motion == usual else f"{name}-{motion}",
         pack["description"],
         tuple(ShippedFile(**table["files"][key]) for key in keys),
-        trains_on,
+        pack.get("trains_on", ""),
         moved.get("defaults", {}),
         moved.get("strength", 1.0),
     )

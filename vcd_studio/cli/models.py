@@ -111,7 +111,7 @@ def pull(
             left = sum(file.bytes for file, path in here.items() if path is None)
             answer(_shipped_object(name, motion, small), [*first, *lines, "", f"About {size(left)} to fetch."], as_json)
             return
-        with Telling(pack.name) as telling, Transfer() as transfer:
+        with Telling(pack.name, small=small) as telling, Transfer() as transfer:
 
             def on_progress(file: ShippedFile, done: int, total: int) -> None:
                 telling.tell(file.title, done, total)

@@ -23,7 +23,8 @@ PullState = Literal["running", "done", "failed", "dead"]
 
 @dataclass(frozen=True)
 class Pull:
-    """One pack's fetching: which file it is at, and how many of its bytes are here. "dead": it ended without a word."""
+    """One pack's fetching: which file it is at, how many of its bytes are here, and how many come in a second. "dead": it ended without
+    a word."""
 
     pack: str
     process: WorkerId
@@ -31,7 +32,9 @@ class Pull:
     file: str = ""
     done: int = 0
     total: int = 0
+    rate: float = 0.0
     problem: str = ""
+    small: bool = False
 
 
 def pulls_dir() -> Path:
@@ -69,10 +72,11 @@ def start_pull(pack: str, motion: str = "", *, small: bool = False) -> None:
 class Telling:
     """Within it, what a fetching says of itself goes into its file; whatever ends it, so does that."""
 
-    def __init__(self, pack: str) -> None:
-        self._pull = Pull(pack, this_process())
+    def __init__(self, pack: str, *, small: bool = False) -> None:
+        self._pull = Pull(pack, this_process(), small=small)
         self._path = pulls_dir() / f"{pack}.json"
         self._written = 0.0
+        self._begun: tuple[float, int] = (0.0, 0)
 
     def __enter__(self) -> Self:
         pulls_dir().mkdir(parents=True, exist_ok=True)
@@ -82,7 +86,11 @@ class Telling:
     def tell(self, file: str, done: int, total: int) -> None:
         """Bytes ``done`` of ``total`` of a file are here."""
         other = file != self._pull.file
-        self._pull = replace(self._pull, file=file, done=done, total=total)
+        if other:
+            self._begun = time.monotonic(), done
+        since, there = self._begun
+        rate = (done - there) / max(time.monotonic() - since, 1e-3)
+        self._pull = replace(self._pull, file=file, done=done, total=total, rate=rate)
         if other or time.monotonic() - self._written >= TICK:
             self._write()
 

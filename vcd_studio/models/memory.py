@@ -43,7 +43,8 @@ def weights_of(pack: Pack, dtype: torch.dtype) -> dict[str, int]:
     for part in PARTS:
         if (place := pack.part(part)) is not None:
             name = "unet" if part == "motion_adapter" else part
-            sizes[name] = sizes.get(name, 0) + sum(_bytes(path, dtype) for path in _files(place, dtype))
+            kind = torch.float32 if part == "grounding" else dtype  # Grounding DINO knows no other
+            sizes[name] = sizes.get(name, 0) + sum(_bytes(path, kind) for path in _files(place, kind))
     return sizes
 
 

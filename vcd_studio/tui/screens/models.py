@@ -16,6 +16,7 @@ from vcd_studio.project.text import plain
 from vcd_studio.tui.screens.base import StudioScreen
 from vcd_studio.tui.screens.dialogs.dialogs import Page
 from vcd_studio.tui.screens.dialogs.form import Field, Form, Values
+from vcd_studio.tui.widgets.chrome.bars import amount, bar, clock
 
 if TYPE_CHECKING:
     from vcd_studio.catalog.discovery import Found
@@ -28,13 +29,14 @@ MARKS = {
 """The mark of each state, and the theme's colour for it."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at what is being fetched."""
-NAME_WIDTH = 27
+NAME_WIDTH, BAR_WIDTH = 24, 8
 SIZES = ("paper's", "small")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One pack in the list; ``lines`` tell its files, ``share`` (0..1) how much of the present file is fetched."""
+    """One pack in the list; ``lines`` tell its files, ``share`` (0..1) how much of the present file is fetched, ``small`` whether the
+    small ones were asked for."""
 
     name: str
     state: str
@@ -42,6 +44,7 @@ class Entry:
     size: int = 0
     lines: tuple[str, ...] = field(default=())
     share: float = 0.0
+    small: bool = False
 
 
 def entries() -> list[Entry]:
@@ -77,15 +80,16 @@ def _present(name: str) -> Entry:
 def _fetching(pull: "Pull") -> Entry:
     share = pull.done / pull.total if pull.total else 0.0
     if pull.state in ("running", "done"):
-        return Entry(pull.pack, "fetching", f"{pull.file or 'asking the hub'}", pull.total, share=share)
-    return Entry(pull.pack, "stopped", f"{pull.problem or 'it ended without a word'}", pull.total, ("f goes on where it ended",), share)
+        left = f", {amount(pull.rate)}/s, {clock((pull.total - pull.done) / pull.rate)} left" if pull.rate >= 1 else ""
+        return Entry(pull.pack, "fetching", f"{pull.file or 'asking the hub'}{left}", pull.total, share=share)
+    return Entry(pull.pack, "stopped", f"{pull.problem or 'it ended without a word'}", pull.total, ("f goes on where it ended",), share, pull.small)
 
 
 def _shipped(name: str) -> Entry:
     from vcd_studio.catalog.shipped import shipped_pack
 
     pack = shipped_pack(name)
-    lines = [f"{file.title}, about {_size(file.bytes)}, {file.licence}: {file.purpose}" for file in pack.files]
+    lines = [f"{file.title}, about {amount(file.bytes)}, {file.licence}: {file.purpose}" for file in pack.files]
     lines += [f"trains on: {pack.trains_on}, which comes with it"] if pack.trains_on else []
     return Entry(name, "to fetch", pack.description, pack.bytes, tuple(lines))
 
@@ -157,8 +161,11 @@ are on this machine already and makes a pack of those you choose, n begins a pro
         line = Text()
         line.append(f"{mark} ", f"bold {self.app.theme_variables.get(colour, '')}")
         line.append(f"{plain(entry.name):<{NAME_WIDTH}} ", "bold")
-        so_far = f"{entry.share:4.0%} of " if entry.state in ("fetching", "stopped") and entry.size else ""
-        line.append(f"{so_far + _size(entry.size) if entry.size else '':>15}  ", "dim")
+        if entry.state in ("fetching", "stopped") and entry.size:
+            line.append(bar(entry.share, BAR_WIDTH, self.app.theme_variables.get(colour, ""))).append(f" {entry.share:4.0%} of ", "dim")
+        else:
+            line.append(" " * (BAR_WIDTH + 9))
+        line.append(f"{amount(entry.size) if entry.size else '':>7}  ", "dim")
         return line.append(plain(entry.about))
 
     # ── the pack under the cursor ──
@@ -210,7 +217,7 @@ are on this machine already and makes a pack of those you choose, n begins a pro
         motion = entry.name.removeprefix(name).removeprefix("-")
         fields = [
             Field("motion", "Motion", motion or motions()[0], choices=tuple(motions())),
-            Field("size", "Grounding and masks: the paper's, or small ones for 3 GB less", SIZES[0], choices=SIZES),
+            Field("size", "Grounding and masks: the paper's, or small ones for 3 GB less", SIZES[entry.small], choices=SIZES),
         ]
 
         def begin(values: Values) -> str:
@@ -289,7 +296,3 @@ are on this machine already and makes a pack of those you choose, n begins a pro
 
 def _whole(entry: Entry) -> Text:
     return Text("\n".join(plain(line) for line in (entry.about, "", *entry.lines)))
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(count / 1e6, 0.1):.1f} MB" if count < 1e8 else f"{count / 1e6:.0f} MB"
