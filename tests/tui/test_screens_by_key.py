@@ -315,7 +315,7 @@ async def test_every_binding_has_an_id_and_a_tooltip(studio: Studio, project: Pr
         commands = list(all_commands(app))
         assert len({command.id for command in commands}) == len(commands)
         assert all(command.help for command in commands)
-        assert {command.mode for command in commands} == {"", "projects", "identity", "prompts", "queue", "clips", "doctor"}
+        assert {command.mode for command in commands} == {"", "projects", "identity", "prompts", "queue", "clips", "models", "doctor"}
 
 
 async def test_keys_can_be_changed(project: Project, workers: FakeWorkers) -> None:

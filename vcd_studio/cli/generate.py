@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,13 +9,11 @@ import typer
 
 from vcd_studio.cli.answers import EXAMPLE, Follow, Json, NoWorker, ProjectPath, answer, duration, size, table, tell
 from vcd_studio.cli.following import finish, job_object, need_worker
-from vcd_studio.cli.needed import need_pack
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
 
 if TYPE_CHECKING:
     from vcd_studio.jobs.enqueue import Plan
-    from vcd_studio.project.project import Project
 
 EPILOG = f"{EXAMPLE} vcd-studio generate my-film --prompt 'a <rex> dog in the {{snow|rain}}' --seeds 1,2 --follow"
 
@@ -36,6 +33,7 @@ def generate(
 ) -> None:
     """Enqueue clips: the project's prompts, or one given here, times the seeds."""
     from vcd_studio.jobs.enqueue import enqueue_plan, plan_generate
+    from vcd_studio.jobs.needed import need_for
     from vcd_studio.jobs.store import Store
     from vcd_studio.project.identity import check_agreed
     from vcd_studio.project.project import Project, remember_project
@@ -54,7 +52,8 @@ def generate(
     named = dict.fromkeys(name for item in plan.items for name in item.identities)
     for warning in check_agreed(opened.identity(name) for name in named):
         tell(warning)
-    need_pack(opened.pack, no_worker, [_first_noun(opened, item.identities) for item in plan.items if "face" in item.stages])
+    if not no_worker:
+        need_for(plan, opened)
     if dry_run:
         answer(plan_object(plan), _plan_lines(plan), as_json)
         return
@@ -65,11 +64,6 @@ def generate(
         stages_of = store.all_stages([job.id for job in jobs])
         made = {**plan_object(plan), "jobs": [job_object(job, stages_of[job.id]) for job in jobs]}
         answer(made, [job.result["clip"] for job in jobs if "clip" in job.result], as_json)
-
-
-def _first_noun(project: Project, identities: Sequence[str]) -> str:
-    """What the face stage looks for: the first identity's noun."""
-    return project.identity(identities[0]).noun if identities else "person"
 
 
 def plan_object(plan: Plan) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import typer
 
 from vcd_studio.cli.answers import EXAMPLE, INPUT_WRONG, Follow, Json, NoWorker, ProjectPath, answer, group, table, tell
 from vcd_studio.cli.following import finish, job_object, need_worker
-from vcd_studio.cli.needed import need_pack
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
 
@@ -75,12 +74,14 @@ def add(
 def segment(project: ProjectPath, name: Name, follow: Follow = False, no_worker: NoWorker = False, as_json: Json = False) -> None:
     """Enqueue masks for the photos in the automatic state: what in each photo is the subject."""
     from vcd_studio.jobs.enqueue import enqueue_segment
+    from vcd_studio.jobs.needed import need_pack
     from vcd_studio.jobs.store import Store
     from vcd_studio.project.project import Project
 
     opened = Project.open(project)
     need_worker(no_worker)
-    need_pack(opened.pack, no_worker)
+    if not no_worker:
+        need_pack(opened.pack)
     with Store() as store:
         job = enqueue_segment(store, opened, name)
         jobs = finish(store, [job], follow=follow, no_worker=no_worker)
@@ -101,6 +102,7 @@ def train(
 ) -> None:
     """Enqueue a training of ID tokens, or by the method that the identity names; photos without a mask are segmented first."""
     from vcd_studio.jobs.enqueue import enqueue_train
+    from vcd_studio.jobs.needed import need_pack
     from vcd_studio.jobs.store import Store
     from vcd_studio.project.identity import check_agreed
     from vcd_studio.project.project import Project
@@ -110,7 +112,8 @@ def train(
     identity = opened.identity(name)
     overrides = dict(override_from_text(change) for change in changes or [])
     need_worker(no_worker)
-    need_pack(opened.pack, no_worker, training=True)
+    if not no_worker:
+        need_pack(opened.pack, training=True)
     if consent is not None:
         identity.set_noun(identity.noun, consent)
     for warning in check_agreed([identity]):

@@ -272,10 +272,16 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
         """Enqueue the segmenting of this identity."""
         if (found := self._identity()) is not None:
             from vcd_studio.jobs.enqueue import enqueue_segment
+            from vcd_studio.jobs.needed import need_pack
 
             project, identity = found
-            store = self.studio.queue
-            self.attempt(lambda: enqueue_segment(store.store, project, identity), lambda job: self.enqueued(f"Enqueued: {job.title}"))
+            queue = self.studio.queue
+
+            def work() -> str:
+                need_pack(project.pack)
+                return f"Enqueued: {enqueue_segment(queue.store, project, identity).title}"
+
+            self.attempt(work, self.enqueued)
 
     def action_train(self) -> None:
         """Enqueue a training with the identity's own settings."""
@@ -284,6 +290,7 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
     def _train(self, overrides: dict[str, object]) -> None:
         if (found := self._identity()) is not None:
             from vcd_studio.jobs.enqueue import enqueue_train
+            from vcd_studio.jobs.needed import need_pack
             from vcd_studio.project.identity import check_agreed
 
             project, name = found[0], found[1].name
@@ -292,6 +299,7 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
             def work() -> str:
                 identity = project.identity(name)  # as the file says now: an answer may have been written there meanwhile
                 unanswered = check_agreed([identity])
+                need_pack(project.pack, training=True)
                 title = enqueue_train(queue.store, project, identity, overrides).title
                 return f"Nobody said whether {name} agreed (N does) · enqueued: {title}" if unanswered else f"Enqueued: {title}"
 

@@ -82,7 +82,8 @@ def _fetching(pull: "Pull") -> Entry:
     if pull.state in ("running", "done"):
         left = f", {amount(pull.rate)}/s, {clock((pull.total - pull.done) / pull.rate)} left" if pull.rate >= 1 else ""
         return Entry(pull.pack, "fetching", f"{pull.file or 'asking the hub'}{left}", pull.total, share=share)
-    return Entry(pull.pack, "stopped", f"{pull.problem or 'it ended without a word'}", pull.total, ("f goes on where it ended",), share, pull.small)
+    why = pull.problem or "it ended without a word"
+    return Entry(pull.pack, "stopped", why, pull.total, ("f goes on where it ended",), share, pull.small)
 
 
 def _shipped(name: str) -> Entry:

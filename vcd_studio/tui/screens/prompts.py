@@ -383,10 +383,12 @@ i writes in the file itself, Escape stops writing, Ctrl+S saves."""
 
         def work() -> "tuple[Plan, list[str]]":
             from vcd_studio.jobs.enqueue import plan_generate
+            from vcd_studio.jobs.needed import need_for
             from vcd_studio.project.identity import check_agreed
 
             numbers = read_seeds(seeds)
             plan = plan_generate(project, prompts=[one.prompt for one in chosen], seeds=numbers or None, stages=stages, store=queue.store)
+            need_for(plan, project)
             named = dict.fromkeys(name for item in plan.items for name in item.identities)
             return plan, check_agreed(project.identity(name) for name in named)
 
