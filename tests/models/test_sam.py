@@ -52,6 +52,20 @@ def test_mobile_sam_comes_back_from_its_file_and_sees_boxes_in_the_pictures_own_
     assert np.abs(mask - theirs).mean() < 0.02
 
 
+@pytest.mark.parametrize(("builder", "encoder"), [("vit_b", "ViT-B"), ("vit_l", "ViT-L"), ("vit_h", "ViT-H")])
+def test_each_published_size_is_built_by_its_keys(builder: str, encoder: str, tmp_path: Path) -> None:
+    """A file of one number a tensor: the shapes are the published ones, and the network that is built for them takes every key."""
+    with torch.device("meta"):
+        shapes = {key: value.shape for key, value in segment_anything.sam_model_registry[builder](checkpoint=None).state_dict().items()}
+    torch.save({key: torch.full((1,), 0.5).expand(shape) for key, shape in shapes.items()}, tmp_path / "sam.pth")
+    found = recognise({key: tuple(shape) for key, shape in shapes.items()})
+    assert found is not None
+    assert (found.part, found.title) == ("segmenter", f"Segment Anything {encoder}")
+    loaded = load_sam(tmp_path / "sam.pth", torch.float16).network.state_dict()
+    assert loaded.keys() == shapes.keys()
+    assert all(value.shape == shapes[key] and value.eq(0.5).all() for key, value in loaded.items())
+
+
 def test_a_pictures_embedding_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     network = mobile_sam()

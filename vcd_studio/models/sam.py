@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import init_empty_weights
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
@@ -69,9 +70,10 @@ def load_sam(path: Path, dtype: torch.dtype) -> SamSegmenter:
     except ImportError as error:
         raise MethodError(f"{path} needs segment-anything; pip install 'vcd-studio[grounded-sam]'.") from error
     with told(path, "a segmenter"):
-        network = segment_anything.sam_model_registry[BUILDERS.get(found.facts["encoder"], "vit_b")](checkpoint=None)
-        if found.layout == "mobile-sam":
-            network.image_encoder = TinyViT()
+        with init_empty_weights():  # the file's own tensors take their places: no second copy
+            network = segment_anything.sam_model_registry[BUILDERS.get(found.facts["encoder"], "vit_b")](checkpoint=None)
+            if found.layout == "mobile-sam":
+                network.image_encoder = TinyViT()
         state = {key: value for key, value in load_state(path).items() if not key.startswith(CLASSIFIER)}
-        network.load_state_dict(state)
+        network.load_state_dict(state, assign=True)
     return SamSegmenter(network.to(dtype).eval())
