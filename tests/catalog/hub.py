@@ -55,7 +55,8 @@ def serving(hub: Hub) -> Iterator[Hub]:
         def _content(self) -> bytes | None:
             """What is asked for; None after an answer that is none."""
             hub.asked.append((self.command, self.path, self.headers.get("Range", "")))
-            match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/main/(.+)", self.path)
+            path = re.sub(r"^https?://[^/]+", "", self.path)  # a proxy is asked for whole addresses
+            match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/main/(.+)", path)
             content = hub.files.get(f"{match[1]}/{match[2]}") if match else None
             status = _status(hub, self, content)
             if status != 200:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import httpx2
 import pytest
 from huggingface_hub import constants, file_download
+from huggingface_hub.utils import close_session
 
 from tests.catalog.hub import Hub, serving
 from vcd_studio.catalog.digests import sha256_of
@@ -147,8 +148,6 @@ def test_the_hubs_own_cache_is_used_also_offline(hub: Hub, shelves: Shelves, tmp
 
 
 def test_offline_is_said(hub: Hub, shelves: Shelves, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub.utils import close_session
-
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     close_session()  # the session is made for one mode or the other
     try:
@@ -181,6 +180,18 @@ def test_what_the_server_refuses_is_one_sentence(status: int, said: str, hub: Hu
     with pytest.raises(PullFailed, match=said) as caught:
         pull(FILE, shelves, Seen())
     assert "\n" not in str(caught.value)
+
+
+def test_a_proxy_of_the_environment_is_asked(hub: Hub, shelves: Shelves, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://hub.invalid/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://hub.invalid")
+    monkeypatch.setenv("HTTP_PROXY", hub.url)
+    close_session()
+    try:
+        assert pull(FILE, shelves, Seen()).read_bytes() == CONTENT
+    finally:
+        close_session()
+    assert all(path.startswith("http://hub.invalid/") for _, path, _ in hub.asked)
 
 
 def test_no_server_at_all(hub: Hub, shelves: Shelves, monkeypatch: pytest.MonkeyPatch) -> None:

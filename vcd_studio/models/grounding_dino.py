@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import compress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
-from unittest import mock
 
 import numpy as np
 import torch
@@ -125,8 +126,19 @@ def build_original(config: SimpleNamespace, bert: BertConfig, tokenizer: Any) ->
         from groundingdino.models.GroundingDINO import groundingdino as package
 
         ours = SimpleNamespace(get_tokenlizer=lambda _: tokenizer, get_pretrained_language_model=lambda _: PhraseBert(bert))
-        with mock.patch.multiple(package, get_tokenlizer=ours, BertModelWarper=lambda bert_model: bert_model), init_empty_weights():
+        with replaced(package, get_tokenlizer=ours, BertModelWarper=lambda bert_model: bert_model), init_empty_weights():
             return cast(nn.Module, package.build_groundingdino(config))
+
+
+@contextmanager
+def replaced(module: Any, **ours: Any) -> Iterator[None]:
+    """Within it, these names of a module are ours."""
+    theirs = {name: getattr(module, name) for name in ours}
+    vars(module).update(ours)
+    try:
+        yield
+    finally:
+        vars(module).update(theirs)
 
 
 def load_grounding_dino(place: Path, vocabulary: Path | None) -> GroundingDino:
