@@ -105,8 +105,8 @@ def put_vocabulary(folder: Path, name: str = "vocab.txt") -> Path:
     return folder / name
 
 
-def test_folders_of_transformers_that_grounding_is_made_of(tmp_path: Path) -> None:
-    for name, kind in {"dino": "grounding-dino", "bert": "bert", "cased": "bert", "gpt": "gpt2"}.items():
+def test_folders_of_transformers_that_grounding_and_metrics_are_made_of(tmp_path: Path) -> None:
+    for name, kind in {"dino": "grounding-dino", "bert": "bert", "cased": "bert", "gpt": "gpt2", "see": "clip", "vit": "vit"}.items():
         write(tmp_path / name / "model.safetensors", {"a": (2,)})
         (tmp_path / name / "config.json").write_text(json.dumps({"model_type": kind}))
     for name in ("dino", "bert", "bare"):
@@ -119,6 +119,8 @@ def test_folders_of_transformers_that_grounding_is_made_of(tmp_path: Path) -> No
         "bare/vocab.txt": ("bert", "BERT's vocabulary"),
         "cased": ("", "a BERT without the vocabulary of bert-base-uncased"),
         "gpt/model.safetensors": None,
+        "see": ("clip", "a CLIP to measure clips with"),
+        "vit": ("dino", "a DINO to measure clips with"),
     }
 
 

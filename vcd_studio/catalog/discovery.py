@@ -157,12 +157,18 @@ def _model_type(folder: Path) -> object:
     return (_json(folder / "config.json") or {}).get("model_type")
 
 
+JUDGES = {"clip": "clip", "vit": "dino", "dinov2": "dino"}
+"""transformers' names for what the paper's metrics see with."""
+
+
 def _transformers_folder(folder: Path) -> Found | None:
     kind = _model_type(folder)
     if kind == GROUNDING_DINO:
         return Found(folder, _size(folder), Recognised("grounding", "transformers", "Grounding DINO in transformers' layout"))
     if kind == "bert" and (words := vocabulary_in(folder)) is not None:
         return _vocabulary(words)
+    if (judge := JUDGES.get(str(kind))) is not None:
+        return Found(folder, _size(folder), Recognised(judge, "transformers", f"a {judge.upper()} to measure clips with"))
     if kind == "bert":
         return Found(folder, _size(folder), Recognised("", "transformers", "a BERT without the vocabulary of bert-base-uncased"))
     return None

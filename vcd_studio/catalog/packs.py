@@ -167,6 +167,7 @@ FEW_STEPS: Mapping[str, Mapping[str, Any]] = {"lcm": {"scheduler": "lcm", "steps
 """Generation settings that motion modules of a kind were distilled for, where their keys tell the kind."""
 ADDED = (
     "base", "unet", "vae", "text_encoder", "motion_adapter", "controlnet", "upscaler", "grounding", "bert", "segmenter", "faces", "lora",
+    "clip", "dino",
 )  # fmt: skip
 """What a pack can be put together from, as files or folders."""
 

@@ -242,7 +242,7 @@ def _text_encoder(shapes: Shapes) -> Recognised | None:
     if table is None or len(table) != 2:
         return None
     if _begins(shapes, "vision_model."):
-        return Recognised("metrics", "transformers", "a CLIP")
+        return Recognised("", "transformers", "a CLIP without its folder")
     return Recognised("text_encoder" if table[1] == SD1 else "", "transformers", f"a CLIP text encoder, {table[1]} wide")
 
 

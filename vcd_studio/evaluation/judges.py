@@ -23,6 +23,6 @@ def load_judges(pack: Pack, device: torch.device, clip: str = "", dino: str = ""
     if missing:
         remedy = "run the study on the pack pocket" if "oracle" in missing else f"give {' and '.join(f'--{name}' for name in missing)}"
         raise MethodError(f'The pack "{pack.name}" has no {", ".join(missing)} to judge clips with; {remedy}.')
-    oracle = Oracle.from_pretrained(pack.folder / "oracle", torch_dtype=torch.float32).to(device).eval()
-    places = [given[name] or pack.folder / name for name in ("clip", "dino")]
+    oracle = Oracle.from_pretrained(pack.part("oracle"), torch_dtype=torch.float32).to(device).eval()
+    places = [given[name] or pack.part(name) or "" for name in ("clip", "dino")]
     return oracle, Encoders(ImageTextEncoder.load(places[0], device), ImageEncoder.load(places[1], device))
