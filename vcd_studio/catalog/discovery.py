@@ -15,7 +15,7 @@ from typing import Any
 from vcd_studio.catalog.headers import WeightsError, read_header
 from vcd_studio.catalog.recognise import FAMILY, SD1, Recognised, recognise
 from vcd_studio.catalog.vocabulary import FILES, read_vocabulary, vocabulary_in
-from vcd_studio.locations import hub_cache
+from vcd_studio.locations import hub_cache, weights_dir
 
 SUFFIXES = {".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".onnx"}
 DEEPEST = 12
@@ -199,5 +199,6 @@ TREES = (
 
 
 def usual_places() -> list[Path]:
-    """Where weights lie without anybody saying so: the Hugging Face cache, and ComfyUI's and AUTOMATIC1111's trees in the home folder."""
-    return [place for place in (hub_cache(), *(Path(name).expanduser() for name in TREES)) if place.is_dir()]
+    """Where weights lie without anybody saying so: the Hugging Face cache, what was fetched here, and ComfyUI's and AUTOMATIC1111's trees
+    in the home folder."""
+    return [place for place in (hub_cache(), weights_dir(), *(Path(name).expanduser() for name in TREES)) if place.is_dir()]
