@@ -81,7 +81,7 @@ def load_pack(
         place(networks, placement or Placement(), device)
         networks.faces = _faces(pack, networks, dtype)  # these find pets' heads by grounding, where that is by now
         if networks.grounding is None and networks.segmenter is not None:
-            networks.grounding = MiddleOfPicture()  # after faces, which must not take it for a finder of heads
+            networks.grounding = MiddleOfPicture(networks.segmenter)  # after faces: it must not be taken for a finder of heads
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise MethodError(f"The pack {name} in {pack.folder} cannot be loaded: {str(error).splitlines()[0]}") from error
     return networks
