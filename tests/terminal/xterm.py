@@ -1,0 +1,69 @@
+"""A real xterm: keys in, screenshots out, and what is seen in them."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SECONDS = 60.0
+"""A test gives up after this long."""
+SUBJECT = (250, 0, 250)
+"""No theme and no text has this colour."""
+PHOTO = (20, 60, 20)
+"""What is around it."""
+Shot = NDArray[np.int16]
+
+
+class Terminal:
+    """One xterm with the studio in it."""
+
+    def __init__(self, display: str, pipe: Path, shots: Path) -> None:
+        self._display, self._pipe, self._shots = display, pipe, shots
+        self._numbers = itertools.count()
+
+    def press(self, keys: str) -> None:
+        with self._pipe.open("wb", buffering=0) as pipe:
+            pipe.write(keys.encode())
+
+    def resize(self, columns: int, rows: int) -> None:
+        self.press(f"\0\x1b[8;{rows};{columns}t")
+
+    def shot(self) -> Shot:
+        """(height, width, 3), 0..255."""
+        path = self._shots / f"{next(self._numbers):03d}.png"
+        subprocess.run(["import", "-display", self._display, "-window", "root", str(path)], check=True, capture_output=True)
+        return np.asarray(Image.open(path).convert("RGB"), np.int16)
+
+    def until(self, true: Callable[[Shot], bool], what: str) -> Shot:
+        """The first screenshot of which it is so, twice in a row: what is still being painted is not it."""
+        end, before = time.monotonic() + SECONDS, None
+        while time.monotonic() < end:
+            shot = self.shot()
+            if true(shot) and before is not None and np.array_equal(shot, before):
+                return shot
+            before = shot
+        raise AssertionError(f"never seen: {what} (screenshots in {self._shots})")
+
+
+def subject(shot: Shot) -> NDArray[np.bool_]:
+    """Where the subject's colour is."""
+    return near(shot, SUBJECT)
+
+
+def near(shot: Shot, colour: tuple[int, int, int]) -> NDArray[np.bool_]:
+    """Where it has this colour, as exactly as a terminal's 256 registers have it."""
+    return (np.abs(shot - np.array(colour)) < 20).all(-1)
+
+
+def is_pixels(shot: Shot, cell: int) -> bool:
+    """Whether the subject was drawn in pixels: its edges lie anywhere, those of half-cells on the cells' borders alone."""
+    found = subject(shot)
+    edges = np.nonzero(found[:, 1:] != found[:, :-1])[1] + 1
+    return len(edges) > 0 and len(set((edges % cell).tolist())) > 2
