@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vcd_studio import locations
-from vcd_studio.project.text import plain, slug
+from vcd_studio.project.text import in_place, plain, slug
 from vcd_studio.settings import SettingsError, load_settings
 
 
@@ -62,6 +62,13 @@ def test_escapes_are_shown() -> None:
     assert plain("a\x1b]52;c;x\x07\u202eb\n") == "a\u241b]52;c;x\u2407\\u202eb\u240a"
     assert plain("a\nb", lines=True) == "a\nb"
     assert plain("naïve 犬") == "naïve 犬"
+
+
+@given(st.text())
+def test_in_an_editor_every_character_keeps_its_place(text: str) -> None:
+    shown = in_place(text)
+    assert len(shown) == len(text)
+    assert plain(shown) == shown
 
 
 @given(st.text())

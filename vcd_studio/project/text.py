@@ -28,6 +28,13 @@ def plain(text: str, *, lines: bool = False) -> str:
     return "".join(_visible(character, lines) for character in text)
 
 
+def in_place(text: str) -> str:
+    """``text`` for an editor, where every character keeps its place: those that a terminal would obey become a sign of their own."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(shown if len(shown := _visible(character, lines=False)) == 1 else "\ufffd" for character in text)
+
+
 def quoted(value: object, limit: int = 80) -> str:
     """A value inside an error sentence: plain, in quotes, cut to ``limit`` characters."""
     text = plain(str(value))

@@ -12,7 +12,7 @@ from textual.timer import Timer
 from textual.widgets import Input, Label, Static, TextArea
 
 from vcd_studio.project.errors import InputError
-from vcd_studio.project.text import plain
+from vcd_studio.project.text import in_place, plain
 from vcd_studio.tui.screens.base import StudioScreen
 from vcd_studio.tui.screens.dialogs.dialogs import Confirm
 from vcd_studio.tui.screens.dialogs.form import Choice, Values
@@ -46,6 +46,10 @@ Ctrl+Z undoes, Ctrl+S saves, Escape goes to the list at the side, where e enqueu
             "escape", "leave_editor", "To the list", id="editor.leave", tooltip="Go to the list of prompts; there single keys are commands"
         ),
     ]
+
+    def get_line(self, line_index: int) -> Text:
+        """A line as it is drawn: what a terminal would obey is shown as a sign; the document keeps it."""
+        return Text(in_place(self.document.get_line(line_index)), end="", no_wrap=True)
 
     def action_leave_editor(self) -> None:
         """To the list."""
