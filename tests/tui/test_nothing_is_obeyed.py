@@ -1,4 +1,4 @@
-"""Whatever stands in names, prompts, file names, recipes and logs is shown as it is: no escape is obeyed, no markup read, nothing breaks."""
+"""What stands in names, prompts, file names, recipes and logs is shown as it is: no escape is obeyed, no markup read, nothing breaks."""
 
 import asyncio
 import shutil
@@ -23,7 +23,8 @@ from vcd_studio.tui.watch import Queue
 
 PIECES = [
     "\x1b[2J", "\x1b[31m", "\x1b]0;title\x07", "\x1bP0q\x1b\\", "\x9b2J", "\x07", "\r", "\x08", "\x00", "\x7f", "\u202e", "\u2028", "\ufeff",
-    "[red]", "[/]", "[b]", "[@click=app.quit]go[/]", "[link=x]", "\\[", "{{", "}", "$(reboot)", "%s", "é", "💃", "語", " ", "a", "Z", "0",
+    "[red]", "[/]", "[b]", "[@click=app.quit]go[/]", "[link=x]", "\\[", "{{", "}", "$(reboot)", "%s", "é", "💃",
+    "語", " ", "a", "Z", "0",
 ]  # fmt: skip
 HOSTILE = st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join)
 BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
