@@ -24,14 +24,16 @@ def verbs(command: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...
 VERBS = verbs(typer.main.get_command(app))
 NAMED = {
     "demo",
+    "reproduce",
+    "compare",
     "doctor",
     "evaluate",
     "generate",
     *(f"project {verb}" for verb in ("new", "list", "check")),
     *(f"identity {verb}" for verb in ("add", "describe", "draft", "segment", "train", "show", "import", "export")),
-    *(f"queue {verb}" for verb in ("list", "show", "cancel", "retry", "move", "pause", "resume", "clear")),
+    *(f"queue {verb}" for verb in ("list", "show", "cancel", "retry", "move", "pause", "resume", "clear", "fork", "now")),
     *(f"worker {verb}" for verb in ("start", "stop", "status", "run")),
-    *(f"clips {verb}" for verb in ("list", "show", "export")),
+    *(f"clips {verb}" for verb in ("list", "show", "export", "rerun")),
     *(f"models {verb}" for verb in ("list", "check", "pull", "add")),
 }
 

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from vcd_studio.cli import clips, demo, describing, doctor, evaluate, generate, identities, models, projects, queue, workers
+from vcd_studio.cli import again, clips, demo, describing, doctor, evaluate, generate, identities, models, projects, queue, workers
 from vcd_studio.cli.answers import EXAMPLE, INPUT_WRONG, INTERRUPTED, WORK_FAILED, tell
 from vcd_studio.project.errors import InputError
 
@@ -30,6 +30,11 @@ for verbs in (projects.app, identities.app, queue.app, workers.app, clips.app, m
     app.add_typer(verbs)
 identities.app.command("describe", epilog=describing.DESCRIBE)(describing.describe)
 identities.app.command("draft", epilog=describing.DRAFT)(describing.draft)
+queue.app.command("fork", epilog=again.FORK)(again.fork)
+queue.app.command("now", epilog=f"{EXAMPLE} vcd-studio queue now 7")(again.now)
+clips.app.command("rerun", epilog=again.RERUN)(again.rerun)
+app.command("reproduce", epilog=again.REPRODUCE)(again.reproduce)
+app.command("compare", epilog=again.COMPARE)(again.compare)
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)

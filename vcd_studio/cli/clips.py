@@ -37,7 +37,7 @@ def list_clips(
 @app.command("show", epilog=f"{EXAMPLE} vcd-studio clips show my-film/outputs/rex-001")
 def show(clip: ClipName, project: Within = None, as_json: Json = False) -> None:
     """One clip with its whole recipe."""
-    found = _clip(clip, project)
+    found = find_clip(clip, project)
     shown = {**clip_object(found), "recipe": found.sidecar}
     rows = [(name, stage["frames"], stage["video"] or "") for name, stage in shown["stages"].items()]
     seconds = {name: stage.get("seconds") for name, stage in found.sidecar.get("stages", {}).items()}
@@ -61,7 +61,7 @@ def export(
     """Write a clip as mp4, gif, webp or frames; each file says how it was made. Nothing is overwritten."""
     if to not in FORMATS:
         raise InputError(f"{quoted(to)} is no format for a clip; give one of {', '.join(FORMATS)}.")
-    found = _clip(clip, project)
+    found = find_clip(clip, project)
     target = (out or Path(f"{found.id}{f'-{stage}' if stage else ''}{'-frames' if to == 'frames' else '.' + to}")).expanduser().absolute()
     if target.exists() or target.is_symlink():
         raise InputError(f"{plain(str(target))} is there already and stays as it is; give another place with --out.")
@@ -108,7 +108,7 @@ def _projects(project: Path | None) -> list[Any]:
     return opened
 
 
-def _clip(name: str, project: Path | None) -> Clip:
+def find_clip(name: str, project: Path | None) -> Clip:
     """By folder (or a file in it), else by id."""
     from vcd_studio.project.outputs import SIDECAR, read_clip
 
@@ -181,6 +181,15 @@ def _recipe(clip: Clip) -> dict[str, Any]:
 def _fps(clip: Clip) -> float:
     told = clip.sidecar.get("fps")
     return float(told) if isinstance(told, (int, float)) and 0 < told <= 240 else 8.0
+
+
+def frames_of(clip: Clip) -> list[Any]:
+    """The finished clip's frames: as they were kept, else out of its film, which has lost a little."""
+    from vcd_studio.media.frames import load_frames
+    from vcd_studio.media.video import read_video
+
+    pictures = _frames(clip, None)
+    return load_frames(pictures[0].parent) if pictures else list(read_video(clip.video)[0])
 
 
 def _frames(clip: Clip, stage: str | None) -> list[Path]:

@@ -249,6 +249,7 @@ def _clips_of(
             "identities": [_run_snapshot(identity) for identity in named.values()],
             "loras": loras,
             "input": str(video) if video else None,
+            "input_sha256": _known_hash(video) if video else None,
             "code_version": __version__,
         }
         generation = settings.model_dump(mode="json", exclude={"seeds"})

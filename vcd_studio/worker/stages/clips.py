@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -126,13 +127,30 @@ class ClipStage:
 
     def clip_before(self) -> Frames:
         """The frames this stage starts from: the stage before it, or the person's own video."""
-        before = self.context.artefact_before()
+        before = self.context.artefact_before() or self._taken_over()
         if before is not None:
             return np.stack(load_frames(before / "frames"))
         video = self.settings.get("input")
         if not video:
             raise InputError(f"Stage {self.context.stage.name} has no clip to start from; choose t2v too, or give a video.")
         return np.stack(read_video(Path(video))[0])
+
+    def _taken_over(self) -> Path | None:
+        """The last of the stages that this clip takes over from another; each is copied, so that the other may go."""
+        parent = self.settings.get("parent")
+        if not parent:
+            return None
+        for name in parent["stages"]:
+            target = self.folder / "stages" / name
+            if target.is_dir():
+                continue
+            source, part = Path(parent["clip"]) / "stages" / name, target.with_name(f"{name}.part")
+            if not (source / "frames").is_dir():
+                raise InputError(f"The clip {parent['clip']} has no frames of {name} any more; put it back, or make {name} anew.")
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.copytree(source, part)
+            part.rename(target)
+        return self.folder / "stages" / str(parent["stages"][-1])
 
     def keep(self, frames: Frames) -> str:
         """Frames as PNG and a film of them; the folder is the hand-on point."""

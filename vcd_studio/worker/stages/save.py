@@ -59,7 +59,8 @@ def sidecar(context: StageContext, stage: ClipStage, shape: tuple[int, ...]) -> 
     """Everything `reproduce` needs, and what was measured on the way."""
     settings, job = stage.settings, context.job
     reports = context.result.get("reports", {})
-    stages: dict[str, Any] = {}
+    parent = settings.get("parent")
+    stages: dict[str, Any] = dict(parent["recipes"]) if parent else {}
     for done in context.store.stages(job.id):
         if done.name == context.stage.name:
             continue
@@ -79,6 +80,8 @@ def sidecar(context: StageContext, stage: ClipStage, shape: tuple[int, ...]) -> 
         "negative": stage.generation["negative"],
         "seed": settings["seed"],
         "input": settings.get("input"),
+        "input_sha256": settings.get("input_sha256"),
+        "parent": {key: parent[key] for key in ("id", "clip", "stages")} if parent else None,
         "frames": shape[0],
         "height": shape[1],
         "width": shape[2],

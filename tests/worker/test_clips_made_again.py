@@ -1,0 +1,120 @@
+# ruff: noqa: F811 (fixtures of test_worker_stages)
+"""Clips made once more from their recipe: the very same frames, or later stages anew over frames that were taken over."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from test_worker_stages import QUICK, TRAINING, done, pack, project, work  # noqa: F401
+
+from vcd_studio.jobs import again
+from vcd_studio.jobs.enqueue import enqueue_plan, enqueue_train, plan_generate
+from vcd_studio.jobs.model import Job
+from vcd_studio.jobs.store import Store
+from vcd_studio.media.frames import load_frames
+from vcd_studio.project.errors import InputError
+from vcd_studio.project.outputs import Clip, read_clip
+from vcd_studio.project.project import Project
+
+
+def made(store: Store, job: Job) -> Clip:
+    work(store)
+    return read_clip(Path(done(store, job).result["clip"]))
+
+
+def frames(clip: Clip, stage: str) -> Any:
+    return np.stack(load_frames(clip.folder / "stages" / stage / "frames"))
+
+
+@pytest.fixture
+def clip(store: Store, project: Project) -> Clip:
+    """A T2V clip of a trained identity, wearing its weights."""
+    enqueue_train(store, project, "rex", {**TRAINING, "method": "lora", "steps": 2, "preview_every": 0})
+    work(store)
+    plan = plan_generate(project, text="a <rex> running", seeds=[3], overrides={**QUICK, "stages": ["t2v"], "preview_every": 0})
+    (job,) = enqueue_plan(store, project, plan)
+    return made(store, job)
+
+
+def test_a_clip_is_reproduced_bit_for_bit_when_its_job_is_forgotten(store: Store, project: Project, clip: Clip) -> None:
+    store.clear_finished()
+    other = made(store, again.reproduce(store, clip, project))
+    assert other.folder != clip.folder
+    assert np.array_equal(frames(other, "t2v"), frames(clip, "t2v"))
+    assert other.sidecar["generation"] == clip.sidecar["generation"]
+    assert other.sidecar["identities"] == clip.sidecar["identities"]
+
+
+def test_a_later_stage_is_made_over_frames_that_were_taken_over(store: Store, project: Project, clip: Clip) -> None:
+    before = {path: path.read_bytes() for path in clip.folder.rglob("*") if path.is_file()}
+    job = again.rerun(store, clip, project, ["tiled"], {"tiled_strength": 0.7})
+    assert [stage.name for stage in store.stages(job.id)] == ["tiled", "save"]
+    larger = made(store, job)
+    assert np.array_equal(frames(larger, "t2v"), frames(clip, "t2v"))
+    assert frames(larger, "tiled").shape[1] == 2 * frames(clip, "t2v").shape[1]
+    assert larger.sidecar["parent"] == {"id": clip.id, "clip": str(clip.folder), "stages": ["t2v"]}
+    assert larger.sidecar["stages"]["t2v"] == clip.sidecar["stages"]["t2v"]
+    assert larger.sidecar["stages"]["tiled"]["tiled_strength"] == 0.7
+    assert before == {path: path.read_bytes() for path in clip.folder.rglob("*") if path.is_file()}
+    shutil.rmtree(clip.folder)  # the parent is not needed any more
+    once_more = made(store, again.reproduce(store, larger, project))
+    assert np.array_equal(frames(once_more, "tiled"), frames(larger, "tiled"))
+    stronger = made(store, again.rerun(store, larger, project, ["tiled"], {"tiled_strength": 1.0}))
+    assert not np.array_equal(frames(stronger, "tiled"), frames(larger, "tiled"))
+
+
+def test_another_seed_and_the_whole_clip_anew(store: Store, project: Project, clip: Clip) -> None:
+    other = made(store, again.rerun(store, clip, project, ["t2v"], {"steps": 1}, seed=9))
+    assert (other.sidecar["seed"], other.sidecar["generation"]["steps"]) == (9, 1)
+    assert "parent" not in other.sidecar
+
+
+def test_what_was_taken_over_cannot_change(store: Store, project: Project, clip: Clip) -> None:
+    with pytest.raises(InputError, match="frames cannot change while the frames of t2v are kept; make t2v anew too"):
+        again.rerun(store, clip, project, ["tiled"], {"frames": 8})
+    shutil.rmtree(clip.folder / "stages")
+    with pytest.raises(InputError, match="kept no frames from before tiled"):
+        again.rerun(store, clip, project, ["tiled"])
+
+
+def test_a_parent_that_goes_before_its_turn_is_said(store: Store, project: Project, clip: Clip) -> None:
+    job = again.rerun(store, clip, project, ["tiled"])
+    shutil.rmtree(clip.folder)
+    work(store)
+    failed = store.job(job.id)
+    assert failed.state == "failed"
+    assert "has no frames of t2v any more" in (failed.error or "")
+
+
+def test_nothing_that_made_it_may_have_changed(store: Store, project: Project, clip: Clip, pack: Path) -> None:
+    run = project.identity("rex").latest_run()
+    assert run is not None
+    kept = run.weights_path.read_bytes()
+    run.weights_path.write_bytes(b"other")
+    with pytest.raises(InputError, match=r"weights.safetensors is not what it was when"):
+        again.reproduce(store, clip, project)
+    run.weights_path.write_bytes(kept)
+    run.folder.rename(run.folder.with_name("run-009"))
+    with pytest.raises(InputError, match=r"rex's run-001, which is not there any more"):
+        again.reproduce(store, clip, project)
+
+
+def test_a_changed_pack_is_refused_by_the_files_name(store: Store, project: Project, clip: Clip) -> None:
+    clip.sidecar["models"]["unet/config.json"] = "0" * 64
+    with pytest.raises(InputError, match=r"is not what it was when .* was made: unet/config\.json has changed"):
+        again.reproduce(store, clip, project)
+
+
+@pytest.mark.parametrize("broken", [{}, {"generation": {"steps": "many"}}])
+def test_a_recipe_that_is_not_whole(broken: dict[str, Any], store: Store, project: Project, clip: Clip) -> None:
+    recipe = {**clip.sidecar, **broken} if broken else {"prompt": "a dog"}
+    with pytest.raises(InputError, match=r"clip\.toml"):
+        again.reproduce(store, Clip(clip.folder, recipe), project)

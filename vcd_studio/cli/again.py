@@ -1,0 +1,187 @@
+"""``vcd-studio reproduce|compare``, ``queue fork|now`` and ``clips rerun``: clips made once more, and held against each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vcd_studio.cli.answers import EXAMPLE, WORK_FAILED, Follow, Json, NoWorker, answer, table, tell
+from vcd_studio.cli.clips import ClipName, Within, find_clip, frames_of
+from vcd_studio.cli.following import finish, job_object, need_worker
+from vcd_studio.project.errors import InputError
+from vcd_studio.project.text import plain, quoted
+
+if TYPE_CHECKING:
+    from vcd_studio.jobs.model import Job
+    from vcd_studio.media.difference import Difference
+    from vcd_studio.project.outputs import Clip
+    from vcd_studio.project.project import Project
+
+REPRODUCE = f"{EXAMPLE} vcd-studio reproduce my-film/outputs/rex-001"
+COMPARE = f"{EXAMPLE} vcd-studio compare my-film/outputs/rex-001 my-film/outputs/rex-002 --out both.png"
+FORK = f"{EXAMPLE} vcd-studio queue fork 3 --from face --set face_strength=0.6"
+RERUN = f"{EXAMPLE} vcd-studio clips rerun my-film/outputs/rex-001 --stages tiled --set tiled_strength=0.3"
+Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A generation setting; may be repeated.")]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Another seed for what is made anew.")]
+
+
+def reproduce(clip: ClipName, project: Within = None, as_json: Json = False) -> None:
+    """Make a clip again from its recipe alone, and say whether it came out the same; exit code 1 where it did not."""
+    from vcd_studio.jobs import again
+    from vcd_studio.jobs.store import Store
+    from vcd_studio.media.difference import difference
+    from vcd_studio.project.outputs import read_clip
+
+    found = find_clip(clip, project)
+    need_worker(False)
+    with Store() as store:
+        (job,) = finish(store, [again.reproduce(store, found, _project_of(found))], follow=True, no_worker=False)
+    made = read_clip(Path(job.result["clip"]))
+    apart = difference(frames_of(found), frames_of(made))
+    told = {"clip": str(found.folder), "made": str(made.folder), "difference": _difference_object(apart)}
+    answer(told, [str(made.folder), _verdict(apart, found, made)], as_json)
+    if apart is None or not apart.same:
+        raise typer.Exit(WORK_FAILED)
+
+
+def _verdict(apart: Difference | None, found: Clip, made: Clip) -> str:
+    if apart is None:
+        return "It has another length or size."
+    if apart.same:
+        return f"All {apart.frames} frames are the same, bit for bit."
+    devices = {str(clip.sidecar.get("device")) for clip in (found, made)}
+    why = f"; {' and '.join(sorted(devices))} do not add up alike" if len(devices) > 1 else ""
+    return f"{apart.differing} of {apart.frames} frames differ, by {apart.mean:.2f} on average and {apart.largest} at most of 255{why}."
+
+
+def compare(
+    one: ClipName,
+    other: Annotated[str, typer.Argument(metavar="CLIP", help="The other clip.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="SHEET.png", help="A picture of both; it must not be there yet.")] = None,
+    project: Within = None,
+    as_json: Json = False,
+) -> None:
+    """What two clips were told differently, and how far their frames lie apart."""
+    from vcd_studio.media.difference import difference, side_by_side
+
+    clips = [find_clip(name, project) for name in (one, other)]
+    if out is not None and (out.exists() or out.is_symlink()):
+        raise InputError(f"{plain(str(out))} is there already and stays as it is; give another place with --out.")
+    frames, others = (frames_of(clip) for clip in clips)
+    apart = difference(frames, others)
+    settings = {key: (a, b) for key, (a, b) in _both(*(_told(clip.sidecar) for clip in clips)).items() if a != b}
+    if out is not None:
+        side_by_side(frames, others).save(out, "PNG")
+    lines = table(("setting", clips[0].id, clips[1].id), [(key, *values) for key, values in settings.items()], "They were told the same.")
+    lines += ["", _apart(apart), *([str(out)] if out else [])]
+    answer({"settings": settings, "difference": _difference_object(apart), "sheet": str(out) if out else None}, lines, as_json)
+
+
+def _told(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a clip was told, as flat settings."""
+    told = {key: recipe.get(key) for key in ("prompt", "seed", "pack", "input", "device")}
+    told |= {f"identity {identity['name']}": identity.get("run") for identity in recipe.get("identities", [])}
+    told |= {f"LoRA {Path(lora['file']).name}": lora.get("strength") for lora in recipe.get("loras", [])}
+    return told | dict(recipe.get("generation", {}))
+
+
+def _both(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    return {key: (one.get(key), other.get(key)) for key in dict.fromkeys([*one, *other])}
+
+
+def _apart(apart: Difference | None) -> str:
+    if apart is None:
+        return "Their lengths or sizes differ, so that frames cannot be held against each other."
+    if apart.same:
+        return f"All {apart.frames} frames are the same."
+    return f"{apart.differing} of {apart.frames} frames differ: {apart.mean:.2f} on average, {apart.largest} at most, {apart.psnr:.1f} dB."
+
+
+def _difference_object(apart: Difference | None) -> dict[str, Any] | None:
+    if apart is None:
+        return None
+    psnr = None if math.isinf(apart.psnr) else apart.psnr
+    told = {"frames": apart.frames, "differing": apart.differing, "mean": apart.mean, "largest": apart.largest, "psnr": psnr}
+    return {**told, "same": apart.same}
+
+
+def rerun(
+    clip: ClipName,
+    stages: Annotated[str, typer.Option("--stages", metavar="face,tiled", help="What is made anew; stages before are taken over.")],
+    changes: Changes = None,
+    seed: Seed = None,
+    project: Within = None,
+    follow: Follow = False,
+    no_worker: NoWorker = False,
+    as_json: Json = False,
+) -> None:
+    """A new clip with some stages made anew, or for the first time; the old clip stays as it is."""
+    wanted = [word.strip() for word in stages.split(",") if word.strip()]
+    _rerun(find_clip(clip, project), wanted, changes, seed, follow, no_worker, as_json)
+
+
+def fork(
+    job_id: Annotated[int, typer.Argument(metavar="JOB", help="A clip's job that kept something.")],
+    begin: Annotated[str | None, typer.Option("--from", metavar="STAGE", help="The first stage made anew; without it, the first.")] = None,
+    changes: Changes = None,
+    seed: Seed = None,
+    follow: Follow = False,
+    no_worker: NoWorker = False,
+    as_json: Json = False,
+) -> None:
+    """A new clip from a job's, with other settings from a stage on; what the job made stays as it is."""
+    from vcd_studio.jobs.store import Store
+    from vcd_studio.project.outputs import SIDECAR, read_clip
+
+    with Store() as store:
+        job = store.job(job_id)
+    folder = Path(str(job.result.get("clip", "")))
+    if job.kind != "generate" or not (folder / SIDECAR).is_file():
+        raise InputError(f"Job {job_id} has no finished clip to fork from; it is {job.state}.")
+    stages = list(job.settings["generation"]["stages"])
+    if begin is not None and begin not in stages:
+        raise InputError(f"Job {job_id} has no stage {quoted(begin)}; it has {', '.join(stages)}.")
+    _rerun(read_clip(folder), stages[stages.index(begin) if begin else 0 :], changes, seed, follow, no_worker, as_json)
+
+
+def _rerun(
+    clip: Clip, stages: list[str], changes: list[str] | None, seed: int | None, follow: bool, no_worker: bool, as_json: bool
+) -> None:
+    from vcd_studio.jobs import again
+    from vcd_studio.jobs.needed import need_pack
+    from vcd_studio.jobs.store import Store
+    from vcd_studio.project.settings import override_from_text
+
+    project = _project_of(clip)
+    need_worker(no_worker)
+    if not no_worker:
+        need_pack(str(clip.sidecar.get("pack", project.pack)))
+    with Store() as store:
+        job = again.rerun(store, clip, project, stages, dict(override_from_text(change) for change in changes or []), seed)
+        jobs: list[Job] = finish(store, [job], follow=follow, no_worker=no_worker)
+        answer(job_object(jobs[0], store.stages(job.id)), [jobs[0].result["clip"]] if "clip" in jobs[0].result else [], as_json)
+
+
+def now(job_id: Annotated[int, typer.Argument(metavar="JOB")], as_json: Json = False) -> None:
+    """A waiting job next, a paused one too; what runs is not disturbed."""
+    from vcd_studio.jobs import workers
+    from vcd_studio.jobs.store import Store
+
+    with Store() as store:
+        if store.job(job_id).state == "paused":
+            store.resume(job_id)
+        job = store.move(job_id, 0)
+        workers.wake()
+        if not any(worker.state != "dead" for worker in workers.status()):
+            tell("No worker runs; vcd-studio worker start begins with what waits.")
+        answer(job_object(job, store.stages(job_id)), [f"job {job_id} is next"], as_json)
+
+
+def _project_of(clip: Clip) -> Project:
+    from vcd_studio.project.project import Project
+
+    return Project.open(clip.folder.parent.parent)
