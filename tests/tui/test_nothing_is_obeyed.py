@@ -22,8 +22,8 @@ from vcd_studio.tui.app import StudioApp
 from vcd_studio.tui.watch import Queue
 
 PIECES = [
-    "\x1b[2J", "\x1b[31m", "\x1b]0;title\x07", "\x1bP0q\x1b\\", "\x9b2J", "\x07", "\r", "\x08", "\x00", "\x7f", "\u202e", "\u2028", "\ufeff",
-    "[red]", "[/]", "[b]", "[@click=app.quit]go[/]", "[link=x]", "\\[", "{{", "}", "$(reboot)", "%s", "é", "💃",
+    "\x1b[2J", "\x1b[31m", "\x1b]0;title\x07", "\x1bP0q\x1b\\", "\x9b2J", "\x07", "\r", "\x08", "\x00", "\x7f", "\u202e",
+    "\u2028", "\ufeff", "[red]", "[/]", "[b]", "[@click=app.quit]go[/]", "[link=x]", "\\[", "{{", "}", "$(reboot)", "%s", "é", "💃",
     "語", " ", "a", "Z", "0",
 ]  # fmt: skip
 HOSTILE = st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join)
