@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vcd_studio.cli.answers import EXAMPLE, WORK_FAILED, Follow, Json, NoWorker, answer, table, tell
-from vcd_studio.cli.clips import ClipName, Within, find_clip, frames_of
+from vcd_studio.cli.clips import ClipName, Within, find_clip
 from vcd_studio.cli.following import finish, job_object, need_worker
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain, quoted
@@ -34,6 +34,7 @@ def reproduce(clip: ClipName, project: Within = None, as_json: Json = False) -> 
     from vcd_studio.jobs import again
     from vcd_studio.jobs.store import Store
     from vcd_studio.media.difference import difference
+    from vcd_studio.media.export import frames_of
     from vcd_studio.project.outputs import read_clip
 
     found = find_clip(clip, project)
@@ -67,6 +68,7 @@ def compare(
 ) -> None:
     """What two clips were told differently, and how far their frames lie apart."""
     from vcd_studio.media.difference import difference, side_by_side
+    from vcd_studio.media.export import frames_of
 
     clips = [find_clip(name, project) for name in (one, other)]
     if out is not None and (out.exists() or out.is_symlink()):

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vcd_studio.project.errors import InputError, ProjectError
-from vcd_studio.project.paths import inside, write_atomic
-from vcd_studio.project.text import quoted
+from vcd_studio.project.paths import inside, make_numbered, reason, write_atomic
+from vcd_studio.project.text import plain, quoted
 from vcd_studio.project.toml_file import parse_toml, read_text
 
 SIDECAR = "clip.toml"
@@ -125,6 +125,31 @@ def list_clips(outputs: Path) -> list[Clip]:
         return []
     folders = [entry for entry in outputs.iterdir() if not entry.name.startswith(".") and not entry.is_symlink()]
     return sorted((read_clip(folder) for folder in folders if (folder / SIDECAR).is_file()), key=lambda clip: (-clip.made, clip.id))
+
+
+TRASH = ".trash"
+
+
+def discard(clip: Clip) -> Path:
+    """Put a clip into the project's trash; where it is now, for :func:`restore`. InputError where it cannot be moved."""
+    trash = inside(clip.folder.parent, TRASH)
+    try:
+        trash.mkdir(exist_ok=True)
+        target = make_numbered(trash, clip.id, "", "-{}")
+        clip.folder.rename(target)  # over the empty folder that holds the name
+    except OSError as error:
+        raise InputError(f"The clip {quoted(clip.id)} cannot be put into the trash ({reason(error)}); it stays.") from error
+    return target
+
+
+def restore(discarded: Path, folder: Path) -> None:
+    """Take a clip out of the trash, back to ``folder``. InputError where something is there by now, or it is gone."""
+    if folder.exists():
+        raise InputError(f"{quoted(folder.name)} is the name of another clip by now; take {plain(str(discarded))} back by hand.")
+    try:
+        discarded.rename(folder)
+    except OSError as error:
+        raise InputError(f"{plain(str(discarded))} cannot be taken back ({reason(error)}).") from error
 
 
 def write_sidecar(folder: Path, recipe: Mapping[str, Any]) -> Path:

@@ -16,6 +16,7 @@ from vcd_studio.project.text import plain
 from vcd_studio.tui.messages import Snapshot
 from vcd_studio.tui.screens.base import StudioScreen
 from vcd_studio.tui.screens.dialogs.dialogs import Page
+from vcd_studio.tui.screens.dialogs.form import Field, Form, Values
 from vcd_studio.tui.widgets.chrome.filter import FilterLine
 from vcd_studio.tui.widgets.clips.film import Film
 from vcd_studio.tui.widgets.pictures.grid import PictureGrid, Tile
@@ -73,7 +74,9 @@ class ClipsScreen(StudioScreen):
 
     MODE = "clips"
     HELP = """The clips of this project. Enter opens the one under the cursor, Escape goes back to the page; / filters by words.
-Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages side by side, i the recipe."""
+Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages side by side, i the recipe.
++ and - rate (1 to 5: digits are the screens'), r makes later stages anew in a new clip, R the very same clip once more, x puts a clip
+into the trash and u takes it back."""
     DEFAULT_CSS = """
     ClipsScreen #body { layout: vertical; }
     ClipsScreen PictureGrid { height: 1fr; }
@@ -98,6 +101,13 @@ Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages
         Binding("shift+tab", "stage(-1)", "Stage before", show=False, id="clips.stage_before", tooltip="The stage before"),
         Binding("b", "side", "Side by side", id="clips.side", tooltip="All stages beside one another, or one alone"),
         Binding("slash", "filter", "Filter", id="clips.filter", tooltip="Only clips whose name or prompt holds these words"),
+        Binding("plus", "rate(1)", "Rate", id="clips.better", tooltip="A better rating, up to 5"),
+        Binding("minus", "rate(-1)", "Worse", show=False, id="clips.worse", tooltip="A worse rating, down to none"),
+        Binding("r", "rerun", "Stages anew", id="clips.rerun", tooltip="A new clip with later stages made anew, or with other settings"),
+        Binding("R", "reproduce", "Once more", show=False, id="clips.reproduce", tooltip="Make the very same clip again from its recipe"),
+        Binding("e", "export", "Export", show=False, id="clips.export", tooltip="Write the clip as mp4, gif, webp or frames"),
+        Binding("x", "discard", "Trash", show=False, id="clips.discard", tooltip="Put the clip into the project's trash"),
+        Binding("u", "restore", "Take back", show=False, id="clips.restore", tooltip="Take the last clip out of the trash again"),
         Binding("i", "recipe", "Recipe", id="clips.recipe", tooltip="How this clip was made: its sidecar"),
         Binding("up", "other(-1)", "Clip before", show=False, id="clips.before", tooltip="The clip before"),
         Binding("down", "other(1)", "Next clip", show=False, id="clips.next", tooltip="The next clip"),
@@ -113,6 +123,7 @@ Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages
         self._since = 0.0
         self._done: frozenset[int] = frozenset()
         self._project: Path | None = None
+        self._discarded: list[tuple[Path, Path]] = []  # where it is, and where it was
 
     def body(self) -> ComposeResult:
         with Vertical(id="body"):
@@ -280,6 +291,10 @@ Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages
             return bool(self.clips) and not self.has_class("-one") and line is not None and not line.is_written
         if action in ("play", "scrub", "edge", "stage", "side", "other"):
             return self.has_class("-one")
+        if action == "restore":
+            return bool(self._discarded)
+        if action in ("rate", "rerun", "reproduce", "export", "discard"):
+            return bool(self.clips) and not (line is not None and line.is_written)
         return True
 
     def watch_classes(self) -> None:
@@ -336,6 +351,100 @@ Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages
         one = self.current
         if one is not None:
             self.app.push_screen(Page(f"Recipe of {one.clip.id}", Text(plain(one.recipe, lines=True))))
+
+    # ── what is done with it ──
+
+    def action_rate(self, by: int) -> None:
+        """One better or worse, from none to 5."""
+        if (one := self.current) is not None:
+            rating = max(0, min(5, (one.clip.rating or 0) + by))
+            self.attempt(lambda: one.clip.rate(rating or None), lambda _: self._rated(rating))
+
+    def _rated(self, rating: int) -> None:
+        self.say(f"Rated {'★' * rating or 'not at all'}.")
+        self._fill()
+
+    def action_rerun(self) -> None:
+        """Ask which stages, and by what settings; then enqueue."""
+        from vcd_studio.project.settings import STAGES
+
+        one, project = self.current, self.project
+        if one is None or project is None:
+            return
+        ways = tuple(", ".join(STAGES[at:end]) for at in range(3) for end in range(at + 1, 4))
+
+        def work(values: Values) -> str:
+            from vcd_studio.jobs import again
+            from vcd_studio.project.settings import override_from_text
+
+            changes = dict(override_from_text(word) for word in values["settings"].split())
+            seed = int(values["seed"]) if values["seed"].isdecimal() else None
+            return again.rerun(self.studio.queue.store, one.clip, project, values["stages"].split(", "), changes, seed).title
+
+        fields = [
+            Field("stages", "Stages to make anew (those before are taken over)", "tiled", choices=ways),
+            Field("settings", "Settings, with spaces between", hint="tiled_strength=0.3 steps=30"),
+            Field("seed", "Seed (empty: the same)", hint=str(one.clip.sidecar.get("seed", ""))),
+        ]
+        self.app.push_screen(Form(f"From {one.clip.id}", fields, work, "enqueues it", "The clip itself stays as it is."), self._enqueued)
+
+    def action_reproduce(self) -> None:
+        """Enqueue the very same clip."""
+        one, project = self.current, self.project
+        if one is not None and project is not None:
+            from vcd_studio.jobs import again
+
+            self.attempt(lambda: again.reproduce(self.studio.queue.store, one.clip, project).title, self._enqueued)
+
+    def _enqueued(self, title: str | None) -> None:
+        if title:
+            self.enqueued(f"Enqueued: {title}")
+
+    def action_export(self) -> None:
+        """Ask where to, then write."""
+        if (one := self.current) is None:
+            return
+
+        def work(values: Values) -> Path:
+            from vcd_studio.media.export import export_clip
+
+            return export_clip(one.clip, values["stage"] or None, values["format"], Path(values["path"]).expanduser().absolute())
+
+        fields = [
+            Field("format", "Format", "mp4", choices=("mp4", "gif", "webp", "frames")),
+            Field("stage", "Stage (empty: the finished clip)", hint=", ".join(one.stages)),
+            Field("path", "Where to", f"~/{one.clip.id}.mp4", path=True),
+        ]
+        self.app.push_screen(Form(f"Export {one.clip.id}", fields, work, "writes it"), self._exported)
+
+    def _exported(self, path: Path | None) -> None:
+        if path is not None:
+            self.say(f"Written: {plain(str(path))}")
+
+    def action_discard(self) -> None:
+        """Into the trash; u takes it back."""
+        if (one := self.current) is not None:
+            from vcd_studio.project.outputs import discard
+
+            self.attempt(lambda: (discard(one.clip), one.clip.folder), self._gone)
+
+    def _gone(self, moved: tuple[Path, Path]) -> None:
+        self._discarded.append(moved)
+        self._close()
+        self.say(f"{plain(moved[1].name)} is in the trash; u takes it back.")
+        self.project_changed()
+
+    def action_restore(self) -> None:
+        """The last one back."""
+        from vcd_studio.project.outputs import restore
+
+        where, was = self._discarded[-1]
+        self.attempt(lambda: restore(where, was), lambda _: self._back(was))
+
+    def _back(self, was: Path) -> None:
+        self._discarded.pop()
+        self.say(f"{plain(was.name)} is back.")
+        self.project_changed()
 
     # ── playing ──
 

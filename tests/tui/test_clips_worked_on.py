@@ -1,0 +1,105 @@
+"""Clips by keyboard: rated, thrown away and taken back, exported, made anew from a stage on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import screen_text, until, until_quiet, until_text
+from studio_fixtures import FakeWorkers, make_clip
+from textual.pilot import Pilot
+
+from vcd_studio.jobs.store import Store
+from vcd_studio.project.outputs import read_clip, write_sidecar
+from vcd_studio.project.project import Project
+from vcd_studio.project.settings import GenerationSettings
+from vcd_studio.tui.app import StudioApp
+
+Studio = Callable[..., StudioApp]
+
+
+@pytest.fixture
+def folder(project: Project) -> Path:
+    """A clip whose recipe is whole."""
+    folder = make_clip(project, "running")
+    recipe = {**read_clip(folder).sidecar, "written": "a dog", "pack": "pocket", "identities": [], "stages": {"t2v": {"steps": 4}}}
+    generation = GenerationSettings().with_overrides({"stages": ["t2v", "tiled"]}).model_dump(mode="json", exclude={"seeds"})
+    write_sidecar(folder, {**recipe, "generation": {key: value for key, value in generation.items() if value is not None}})
+    return folder
+
+
+async def the_clip(pilot: Pilot[int]) -> None:
+    await until_text(pilot, "photo 1 of 4")
+    await pilot.press("5")
+    await until_text(pilot, "clip 1 of 1")
+    await until_quiet(pilot)
+
+
+async def test_plus_and_minus_rate(studio: Studio, project: Project, folder: Path) -> None:
+    async with studio(project.path).run_test(size=(120, 30)) as pilot:
+        await the_clip(pilot)
+        await pilot.press("plus")
+        await until(pilot, lambda: read_clip(folder).rating == 1, "one star")
+        for stars in (2, 3):
+            await pilot.press("plus")
+            await until(pilot, lambda stars=stars: read_clip(folder).rating == stars, "a star more")  # type: ignore[misc]
+        await until_text(pilot, "Rated ★★★")
+        await pilot.press("minus")
+        await until(pilot, lambda: read_clip(folder).rating == 2, "a star less")
+
+
+async def test_a_clip_goes_to_the_trash_and_comes_back(studio: Studio, project: Project, folder: Path) -> None:
+    async with studio(project.path).run_test(size=(120, 30)) as pilot:
+        await the_clip(pilot)
+        await pilot.press("x")
+        await until_text(pilot, "No clip yet")
+        assert not folder.exists()
+        assert (folder.parent / ".trash" / folder.name / "clip.toml").is_file()
+        await pilot.press("u")
+        await until_text(pilot, "clip 1 of 1")
+        assert (folder / "clip.toml").is_file()
+
+
+async def test_what_took_its_name_meanwhile_is_not_overwritten(studio: Studio, project: Project, folder: Path) -> None:
+    async with studio(project.path).run_test(size=(120, 30)) as pilot:
+        await the_clip(pilot)
+        await pilot.press("x")
+        await until_text(pilot, "No clip yet")
+        folder.mkdir()
+        await pilot.press("u")
+        await until_text(pilot, "is the name of another clip by now")
+
+
+async def test_stages_are_made_anew_by_other_settings(
+    studio: Studio, project: Project, folder: Path, store: Store, workers: FakeWorkers
+) -> None:
+    async with studio(project.path).run_test(size=(120, 30)) as pilot:
+        await the_clip(pilot)
+        await pilot.press("r")
+        await until_text(pilot, "From running")
+        await pilot.press("tab", *"frames=4", "ctrl+s")
+        await until_text(pilot, "frames cannot change while the frames of t2v are kept")
+        await pilot.press(*["backspace"] * 8, *"tiled_strength=0.4", "ctrl+s")
+        await until(pilot, lambda: len(store.jobs()) == 1, "a job")
+        (job,) = store.jobs()
+        assert [stage.name for stage in store.stages(job.id)] == ["tiled", "save"]
+        assert job.settings["parent"]["stages"] == ["t2v"]
+        assert job.settings["generation"]["tiled_strength"] == 0.4
+        await until(pilot, lambda: workers.asked != [], "a worker for it")
+
+
+async def test_a_clip_that_cannot_be_reproduced_says_why(studio: Studio, project: Project, folder: Path) -> None:
+    async with studio(project.path).run_test(size=(120, 30)) as pilot:
+        await the_clip(pilot)
+        await pilot.press("R")
+        await until_text(pilot, "The pack pocket is not what it was when")
+
+
+async def test_a_clip_is_exported(studio: Studio, project: Project, folder: Path, tmp_path: Path) -> None:
+    async with studio(project.path).run_test(size=(120, 30)) as pilot:
+        await the_clip(pilot)
+        await pilot.press("e")
+        await until_text(pilot, "Export running")
+        await pilot.press("right", "tab", *"t2v", "enter", "ctrl+u", *str(tmp_path / "rex.gif"), "enter")
+        await until_text(pilot, "Written:")
+        assert (tmp_path / "rex.gif").read_bytes().startswith(b"GIF8")
+        assert "rex.gif" in screen_text(pilot)
