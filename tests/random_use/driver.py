@@ -97,7 +97,7 @@ class Screens:
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         text = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", self._said).decode(errors="replace")
         if code not in (0, -signal.SIGKILL) or "Traceback" in text:
-            self._wrong.say(f"the screens ended with {code}: …{text[-1500:]}")
+            self._wrong.say(f"the screens ended with {code}: …{text[-6000:]}")
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)

@@ -366,3 +366,16 @@ async def test_without_graphics_all_words_are_there(studio: Studio, project: Pro
         assert "▀" not in screen_text(pilot)
         await pilot.press("3")
         await until(pilot, lambda: len(app.screen.query_one(Expansion).reading.prompts) == 2, "the prompts")
+
+
+async def test_a_project_that_opens_under_the_palette_waits_for_it(studio: Studio, project: Project) -> None:
+    app = studio()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "Park")
+        await pilot.press("ctrl+p")
+        app.use_project(project, "identity")
+        await until(pilot, lambda: len(app.screen_stack) == 2, "the palette")
+        assert app.current_mode == "projects"
+        await pilot.press("escape")
+        await until_text(pilot, "photo 1 of 4")
+        assert app.current_mode == "identity"

@@ -85,6 +85,7 @@ class StudioApp(App[int]):
         self.our_themes: list[str] = []
         self.theme_problems: list[str] = []
         self._first = project
+        self._wanted = ""
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=watch, args=(self.queue, self._tell, self._stop), name="queue watch", daemon=True)
 
@@ -157,6 +158,20 @@ class StudioApp(App[int]):
         if len(self.screen_stack) == 1 and mode != self.current_mode:
             self.switch_mode(mode)
 
+    def show(self, mode: str) -> None:
+        """Show a screen that nobody pressed a key for; while a dialog stands over the present one, once that has closed."""
+        if len(self.screen_stack) > 1:
+            self._wanted = mode
+            return
+        self._wanted = ""
+        if mode != self.current_mode:
+            self.switch_mode(mode)
+
+    def dialog_closed(self) -> None:
+        """The screen has the keys again: show what was waiting for that."""
+        if self._wanted:
+            self.call_after_refresh(self.show, self._wanted)
+
     def action_help(self) -> None:
         """Help for the focused thing."""
         from vcd_studio.tui.help import help_page
@@ -198,7 +213,7 @@ class StudioApp(App[int]):
         self.project = project
         self.identity_name = ""
         if then and then != self.current_mode:
-            self.switch_mode(then)
+            self.show(then)
         elif (screen := self.studio_screen) is not None:
             screen.on_screen_resume()
 

@@ -65,6 +65,7 @@ class StudioScreen(Screen[None]):
         self.query_one(TopLine).say(self.project.name if self.project else "no project open")
         self.tell(self.studio.snapshot)
         self.project_changed()
+        self.studio.dialog_closed()
 
     def on_screen_suspend(self) -> None:
         """Another screen lies over this one: pictures draw blanks now."""
