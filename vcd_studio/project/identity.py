@@ -7,17 +7,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from vcd_studio.project.errors import InputError, Problem, ProjectError
 from vcd_studio.project.paths import NAME, inside, make_numbered, reason, write_atomic
-from vcd_studio.project.photos import is_photo_name, open_photo
+from vcd_studio.project.photos import is_photo_name, open_photo, read_mask, write_mask
 from vcd_studio.project.settings import SegmentationSettings, TrainingSettings
 from vcd_studio.project.text import plain, quoted
 from vcd_studio.project.toml_file import edit_toml, nearest, parse_toml, read_text, read_toml
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 MaskState = Literal["automatic", "corrected", "whole", "left-out"]
 MASK_STATES: tuple[str, ...] = get_args(MaskState)
@@ -240,6 +244,22 @@ class Identity:
             document["photo"].append(added)
 
         self._edit(change)
+
+    def take_mask(self, photo_name: str, file: Path) -> None:
+        """Take a mask drawn in another program: light is subject, dark background; its photo's size. The photo is then "corrected"."""
+        photo = self.photo(photo_name)
+        mask, size = read_mask(file), open_photo(photo.path).size
+        if mask.shape != (size[1], size[0]):
+            raise InputError(
+                f"The mask {plain(str(file))} has {mask.shape[1]} x {mask.shape[0]} pixels and its photo {size[0]} x {size[1]}; "
+                "draw it at the photo's own size."
+            )
+        self.correct_mask(photo_name, mask)
+
+    def correct_mask(self, photo_name: str, mask: npt.NDArray[np.bool_] | npt.NDArray[np.uint8]) -> None:
+        """Keep a person's own mask, (height, width), of one photo; the state "corrected" keeps it from being found again."""
+        write_mask(self.photo(photo_name).mask_path, mask)
+        self.set_mask_state(photo_name, "corrected")
 
     def set_noun(self, noun: str, consent: bool | None = None) -> None:
         """Say what the identity is; a person's noun needs the answer about consent, given now or kept from before."""
