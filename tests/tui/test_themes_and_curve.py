@@ -9,7 +9,7 @@ from vcd_studio.project.errors import InputError
 from vcd_studio.project.project import Project
 from vcd_studio.tui.themes import ThemeError, load_theme, load_themes
 from vcd_studio.tui.widgets.prompts.reading import read_prompts, read_seeds
-from vcd_studio.tui.widgets.training.curve import braille, read_losses, smooth
+from vcd_studio.tui.widgets.training.curve import braille, read_curves, smooth
 
 
 def test_the_shipped_themes_are_a_dark_and_a_light_one() -> None:
@@ -42,8 +42,8 @@ def test_a_users_theme_replaces_a_shipped_one(tmp_path: Path) -> None:
 
 def test_a_line_being_written_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "loss.csv"
-    path.write_text("step,loss,norm\n1,0.5,1\n2,0.25,1\n3,nan,1\n4")
-    assert read_losses(path) == [(1, 0.5), (2, 0.25)]
+    path.write_text("step,loss,token_norm\n1,0.5,1\n2,0.25,1.5\n3,nan,1.25\n4")
+    assert read_curves(path) == ([(1, 0.5), (2, 0.25)], [(1, 1.0), (2, 1.5), (3, 1.25)])
 
 
 def test_a_falling_curve_goes_from_the_top_left_to_the_bottom_right() -> None:

@@ -191,6 +191,22 @@ def show(project: ProjectPath, name: Name, as_json: Json = False) -> None:
     answer(shown, lines, as_json)
 
 
+@app.command("use", epilog=f"{EXAMPLE} vcd-studio identity use my-film rex run-002")
+def use(
+    project: ProjectPath,
+    name: Name,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A finished training run, as show lists them; or newest.")],
+    as_json: Json = False,
+) -> None:
+    """Choose the training run that prompts use from now on; queued clips keep theirs."""
+    from vcd_studio.project.project import Project
+
+    identity = Project.open(project).identity(name)
+    identity.use_run(None if run == "newest" else run)
+    words = "the newest finished run" if run == "newest" else run
+    answer(identity_object(identity), [f"Prompts that name {identity.token} use {words}."], as_json)
+
+
 @app.command("import", epilog=f"{EXAMPLE} vcd-studio identity import my-film rex rex.safetensors --noun dog")
 def import_tokens(
     project: ProjectPath,
@@ -275,7 +291,7 @@ def export(
 
 def identity_object(identity: Identity) -> dict[str, Any]:
     """One identity for an answer; files relative to its folder."""
-    latest = identity.latest_run()
+    used = identity.used_name()
     return {
         "name": identity.name,
         "noun": identity.noun,
@@ -288,7 +304,7 @@ def identity_object(identity: Identity) -> dict[str, Any]:
             {"file": f"photos/{photo.name}", "mask": photo.state, "has_mask": photo.has_mask, "mask_file": f"masks/{photo.mask_path.name}"}
             for photo in identity.photos()
         ],
-        "runs": [_run_object(run, latest is not None and run.name == latest.name) for run in identity.runs()],
+        "runs": [_run_object(run, run.name == used) for run in identity.runs()],
     }
 
 

@@ -292,7 +292,7 @@ def _substitute(words: str, chosen: Identity | None) -> str:
 
 def _run_snapshot(identity: Identity) -> dict[str, Any]:
     check_agreed([identity])
-    run = identity.latest_run()
+    run = identity.used_run()
     if run is None or not run.finished:
         raise InputError(f"{quoted(identity.name)} is not trained yet; `vcd-studio identity train PROJECT {identity.name}` does it.")
     tokens, weights = (str(path) if path.is_file() else None for path in (run.tokens_path, run.weights_path))

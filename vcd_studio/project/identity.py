@@ -106,6 +106,7 @@ class IdentityFile(_Table):
     noun: Annotated[str, StringConstraints(strict=True, pattern=r"^[^\W\d_](?:[\w' -]{0,58}\w)?$")]
     token: Annotated[str, StringConstraints(strict=True, pattern=f"^<{NAME.pattern}>$")]
     consent: Annotated[bool, Field(strict=True)] | None = None
+    run: Annotated[str, StringConstraints(strict=True, pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$")] | None = None
     training: TrainingSettings = TrainingSettings()
     segmentation: SegmentationSettings = SegmentationSettings()
     photo: tuple[PhotoEntry, ...] = ()
@@ -164,6 +165,7 @@ class Identity:
         self.noun = file.noun
         self.token = file.token
         self.consent = file.consent
+        self.chosen_run = file.run
         self.training = file.training
         self.segmentation = file.segmentation
         self._states = {Path(entry.file).name: entry.mask for entry in file.photo}
@@ -328,18 +330,60 @@ class Identity:
         write_atomic(folder / TOKENS_FILE, tokens.read_bytes())
         return self._run(folder.name)
 
+    def used_run(self) -> Run | None:
+        """The run prompts use: the chosen one, else the newest finished one. InputError where the chosen one is gone or not finished."""
+        if self.chosen_run is None:
+            return self.latest_run()
+        return self._finished_run(self.chosen_run)
+
+    def used_name(self) -> str | None:
+        """The name of the run prompts use, be it there or not; None while nothing is trained."""
+        if self.chosen_run is not None:
+            return self.chosen_run
+        latest = self.latest_run()
+        return latest.name if latest else None
+
+    def use_run(self, name: str | None) -> None:
+        """Choose the run that prompts use; None for always the newest. InputError if there is no such run, or it is not finished."""
+        if name is not None:
+            self._finished_run(name)
+
+        def change(document: Any) -> None:
+            if name is not None:
+                document["run"] = name
+            else:
+                document.pop("run", None)
+
+        self._edit(change)
+
+    def _finished_run(self, name: str) -> Run:
+        runs = {run.name: run for run in self.runs()}
+        if name not in runs:
+            known = nearest(name, list(runs))
+            raise InputError(f"{quoted(self.name)} has no training run {quoted(name)}; choose another (identity use): {known}")
+        if not runs[name].finished:
+            raise InputError(f"The run {quoted(name)} of {quoted(self.name)} is not finished; let its training end, or choose another.")
+        return runs[name]
+
     def latest_run(self) -> Run | None:
-        """The newest finished run: the one prompts use."""
+        """The newest finished run."""
         return next((run for run in reversed(self.runs()) if run.finished), None)
 
     def latest_tokens(self) -> Run | None:
-        """The newest finished run of ID tokens alone."""
+        """The chosen run if it is one of ID tokens alone, else the newest finished such run."""
+        if self.chosen_run is not None and not (chosen := self._finished_run(self.chosen_run)).has_weights:
+            return chosen
         return next((run for run in reversed(self.runs()) if run.finished and not run.has_weights), None)
 
     def check(self) -> Iterable[Problem]:
         """Every problem with the photos, the masks and the consent."""
         if self.is_human and self.consent is None:
             yield Problem(self.file, None, f"{quoted(self.noun)} is a person; write consent = true or false, as that person answered.")
+        if self.chosen_run is not None:
+            try:
+                self._finished_run(self.chosen_run)
+            except InputError as error:
+                yield Problem(self.file, None, str(error))
         try:
             photos = self.photos()
         except ProjectError as error:

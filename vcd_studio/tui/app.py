@@ -126,10 +126,10 @@ class StudioApp(App[int]):
 
     @property
     def studio_screen(self) -> "StudioScreen | None":
-        """The screen of the present mode, be there a modal over it or not."""
+        """The uppermost screen of ours: that of the present mode, or an editor over it; be there a modal over it or not."""
         from vcd_studio.tui.screens.base import StudioScreen
 
-        return next((screen for screen in self.screen_stack if isinstance(screen, StudioScreen)), None)
+        return next((screen for screen in reversed(self.screen_stack) if isinstance(screen, StudioScreen)), None)
 
     def action_leave(self) -> None:
         """Leave; workers are processes of their own and go on."""
@@ -156,12 +156,14 @@ class StudioApp(App[int]):
         """Show one of the screens."""
         if len(self.screen_stack) == 1 and mode != self.current_mode:
             self.switch_mode(mode)
+        elif len(self.screen_stack) > 1 and self.screen is self.studio_screen:
+            self.studio_screen.say("Escape closes this editor first.")
 
     def action_help(self) -> None:
         """Help for the focused thing."""
         from vcd_studio.tui.help import help_page
 
-        if self.studio_screen is not None and len(self.screen_stack) == 1:
+        if self.studio_screen is not None and self.screen is self.studio_screen:
             self.push_screen(help_page(self.studio_screen))
 
     def action_theme(self) -> None:
