@@ -92,6 +92,7 @@ f changes noun and thresholds and segments again."""
     IdentityScreen #large { width: 1fr; height: 1fr; }
     IdentityScreen #facts { height: auto; min-height: 2; max-height: 5; }
     IdentityScreen #nothing { display: none; padding: 1 3; height: 1fr; }
+    IdentityScreen.-narrow TrainingPanel .-older { display: none; }
     IdentityScreen.-runs RunsView { display: block; }
     IdentityScreen.-runs #photos-row, IdentityScreen.-runs TrainingPanel #row { display: none; }
     IdentityScreen.-runs TrainingPanel { height: 1; display: block; }

@@ -30,7 +30,6 @@ class TrainingPanel(Widget):
     TrainingPanel #row { height: 1fr; }
     TrainingPanel Curve { padding: 0 1; }
     TrainingPanel Picture { width: 14; height: 1fr; margin-right: 1; }
-    .-narrow TrainingPanel .-older { display: none; }
     """
 
     def compose(self) -> ComposeResult:
