@@ -14,7 +14,7 @@ from textual.screen import Screen
 
 from vcd_studio.terminal import Terminal, look
 from vcd_studio.tui.messages import QueueChanged, Snapshot
-from vcd_studio.tui.themes import DEFAULT_THEME, load_themes
+from vcd_studio.tui.themes import DEFAULT_THEME, Stamp, load_themes, stamp
 from vcd_studio.tui.watch import Queue, watch
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from vcd_studio.settings import Settings
     from vcd_studio.tui.screens.base import StudioScreen
     from vcd_studio.tui.screens.prompts import PromptsScreen
+
+
+THEMES_EVERY = 1.0  # seconds between two looks at the theme files
 
 
 def _screen(mode: str) -> Callable[[], Screen[Any]]:
@@ -84,6 +87,8 @@ class StudioApp(App[int]):
         self.editor: PromptsScreen | None = None
         self.our_themes: list[str] = []
         self.theme_problems: list[str] = []
+        self._theme_folders: tuple[Path, ...] = ()
+        self._theme_stamp: Stamp = ()
         self._first = project
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=watch, args=(self.queue, self._tell, self._stop), name="queue watch", daemon=True)
@@ -94,6 +99,7 @@ class StudioApp(App[int]):
         """Themes and keys, the first screen, and the watch over the queue."""
         self._dress()
         self.switch_mode("projects")
+        self.set_interval(THEMES_EVERY, self._look_at_themes)
         self._watcher.start()
         if self._first is not None:
             self.open_project(self._first)
@@ -101,10 +107,8 @@ class StudioApp(App[int]):
     def _dress(self) -> None:
         from vcd_studio.locations import config_dir, shipped_themes
 
-        themes, self.theme_problems = load_themes(shipped_themes(), config_dir() / "themes")
-        for theme in themes:
-            self.register_theme(theme)
-        self.our_themes = [theme.name for theme in themes]
+        self._theme_folders = shipped_themes(), config_dir() / "themes"
+        self._read_themes()
         wanted = (self.settings.theme if self.settings else "") or DEFAULT_THEME
         if wanted not in self.available_themes:
             self.theme_problems.append(f"There is no theme {wanted!r}; there are {', '.join(sorted(self.available_themes))}.")
@@ -113,6 +117,22 @@ class StudioApp(App[int]):
         if self.settings and self.settings.keymap:
             self.set_keymap(self.settings.keymap)
 
+    def _read_themes(self) -> None:
+        self._theme_stamp = stamp(*self._theme_folders)
+        themes, self.theme_problems = load_themes(*self._theme_folders)
+        if self.theme_problems and self.our_themes:  # a file half written: what is on stays on
+            return
+        for theme in themes:
+            self.register_theme(theme)
+        self.our_themes = [theme.name for theme in themes]
+
+    def _look_at_themes(self) -> None:
+        """Put a theme file on that was written meanwhile; a broken one is told, and what was on stays on."""
+        if self.theme_problems and self.studio_screen is not None:
+            self.complain(self.theme_problems.pop(0))
+        if stamp(*self._theme_folders) != self._theme_stamp:
+            self._read_themes()
+            self.mutate_reactive(App.theme)
     def _tell(self, snapshot: Snapshot) -> None:
         """From the watching thread; nothing is told any more once the app goes."""
         if self.is_running and not self._stop.is_set():
