@@ -10,6 +10,7 @@ from vcd_studio.locations import shipped_themes
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.project import Project
 from vcd_studio.tui.app import StudioApp
+from vcd_studio.tui.screens.dialogs.dialogs import Complaint
 from vcd_studio.tui.themes import ThemeError, load_theme, load_themes
 from vcd_studio.tui.widgets.prompts.reading import read_prompts, read_seeds
 from vcd_studio.tui.widgets.training.curve import braille, read_curves, smooth
@@ -57,7 +58,9 @@ async def test_a_theme_that_is_written_is_put_on_and_a_broken_one_is_a_sentence(
         mine.write_text('primary = "#123456"\nbackground = "#204060"\n')
         await until(pilot, lambda: app.screen.styles.background.hex == "#204060", "the new background")
         mine.write_text('primary = "#123456"\nbackground = "no colour"\n')
-        await until_text(pilot, "is no colour")
+        await until(pilot, lambda: isinstance(app.screen, Complaint), "the complaint")
+        assert isinstance(app.screen, Complaint)
+        assert app.screen.sentence == f"{mine}: background = 'no colour' is no colour."
         assert app.screen_stack[0].styles.background.hex == "#204060"
         await pilot.press("enter")
         mine.unlink()

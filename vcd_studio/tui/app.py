@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
-from textual.app import App, SystemCommand
+from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from vcd_studio.project.text import plain
 from vcd_studio.terminal import Terminal, look
 from vcd_studio.tui.messages import QueueChanged, Snapshot
 from vcd_studio.tui.themes import DEFAULT_THEME, Stamp, load_themes, stamp
@@ -64,6 +65,8 @@ class StudioApp(App[int]):
         Binding("6", "go('models')", "Models", show=False, id="app.models", tooltip="Packs of networks: what is here, what is missing"),
         Binding("7", "go('doctor')", "Doctor", show=False, id="app.doctor", tooltip="What this machine lacks, and what to do"),
         Binding("question_mark,f1", "help", "Help", id="app.help", tooltip="What the focused thing is and what its keys do"),
+        Binding("y", "copy", "Copy", show=False, id="app.copy", tooltip="Copy the path or text under the cursor (OSC 52, works over SSH)"),
+        Binding("ctrl+g", "graphics", "Pictures", show=False, id="app.graphics", tooltip="Ask the terminal again how it draws pictures"),
         Binding("ctrl+p", "command_palette", "All actions", id="app.palette", tooltip="Every action of the studio, by name", priority=True),
         Binding("q,ctrl+q", "leave", "Leave", id="app.leave", tooltip="Leave the studio; the worker works on"),
     ]
@@ -185,6 +188,42 @@ class StudioApp(App[int]):
 
         if self.studio_screen is not None and self.screen is self.studio_screen:
             self.push_screen(help_page(self.studio_screen))
+
+    def action_copy(self) -> None:
+        """Copy what the screen has under its cursor."""
+        if (screen := self.studio_screen) is not None and self.screen is screen:
+            words = plain(screen.to_copy())  # a line break in a name must not end a command where this is pasted
+            if words:
+                self.copy_to_clipboard(words)
+            screen.say(f"Copied: {words}" if words else "There is nothing to copy here.")
+
+    def action_graphics(self) -> None:
+        """Ask the terminal again, as after attaching tmux elsewhere, and draw all pictures anew."""
+        if (screen := self.studio_screen) is None or self.screen is not screen:
+            return
+        try:
+            with self.suspend():
+                found = look()
+        except SuspendNotSupported:
+            screen.say("This terminal cannot be asked while the studio runs; start it again, with --graphics where that is wrong.")
+            return
+        if found.graphics == "kitty":
+            from vcd_studio.tui.widgets.pictures.encode import ready_kitty
+
+            ready_kitty()
+        self.use_terminal(found)
+
+    def use_terminal(self, terminal: Terminal) -> None:
+        """Pictures are drawn for this terminal from now on."""
+        from vcd_studio.tui.widgets.pictures.picture import Picture
+
+        self.terminal = terminal
+        for screen in self.screen_stack:
+            for picture in screen.query(Picture):
+                picture.reload()
+        if self.studio_screen is not None:
+            size = f"{terminal.cell_width} × {terminal.cell_height} pixels a cell"
+            self.studio_screen.say(f"Pictures are drawn as {terminal.graphics}, {size}.")
 
     def action_theme(self) -> None:
         """The other theme."""

@@ -260,6 +260,13 @@ f changes noun and thresholds and segments again."""
         tile = self.query_one("#photos", PictureGrid).current
         return next((photo for photo in self.seen.photos if tile and photo.name == tile.key), None)
 
+    def to_copy(self) -> str:
+        """The path of the photo under the cursor; of the run shown, where the runs are."""
+        shown, photo = self.shown_run, self.photo
+        if self.has_class("-runs") and shown is not None:
+            return str(shown.run.folder)
+        return str(photo.path) if photo else ""
+
     def _show_large(self) -> None:
         photo = self.photo
         self.query_one("#large", Picture).show(replace(self._source(photo), boxes=self._shown_boxes()) if photo else None, "")

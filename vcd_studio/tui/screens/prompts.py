@@ -383,6 +383,11 @@ i writes in the file itself, Escape stops writing, Ctrl+S saves."""
 
     # ── verbs ──
 
+    def to_copy(self) -> str:
+        """The prompt under the cursor, or the first marked one, as it is written."""
+        chosen = self.query_one(Expansion).chosen()
+        return chosen[0].prompt.written if chosen else ""
+
     def action_write(self) -> None:
         """Into the editor."""
         self.query_one(Editor).focus()
