@@ -78,11 +78,15 @@ async def test_again_with_other_settings_begins_at_those_of_the_shown_run(studio
 
 
 async def test_a_running_training_is_paused_gone_on_with_and_stopped(studio: Studio, trained: Project, store: Store) -> None:
-    job = store.enqueue("train", trained.path, "train rex", ["train"], {"identity": "rex"})
+    training = {"method": "tokens", "steps": 3000, "seed": 4}
+    job = store.enqueue("train", trained.path, "train rex", ["train"], {"identity": "rex", "training": training})
     store.claim(WorkerId(4242, "1", "boot"), "cpu")
+    store.update_result(job.id, {"run": str(trained.identity("rex").runs()[-1].folder)})
     app = studio(trained.path)
     async with app.run_test(size=(80, 24)) as pilot:
         await until_text(pilot, "▶ train rex")
+        shown = app.screen.shown_run  # type: ignore[attr-defined]
+        assert (shown.name, shown.steps, shown.settings["seed"]) == ("run-003", 3000, 4)
         await pilot.press("p")
         await until(pilot, lambda: store.job(job.id).request == "pause", "the request to pause")
         await until(pilot, lambda: app.snapshot.jobs[0].request == "pause", "the request seen")

@@ -196,8 +196,19 @@ f changes noun and thresholds and segments again."""
     @property
     def shown_run(self) -> SeenRun | None:
         """The run whose curves are shown: the one that < and > went to, else the newest."""
-        chosen = next((seen for seen in self.seen.runs if seen.name == self._run_name), None)
-        return chosen or (self.seen.runs[-1] if self.seen.runs else None)
+        chosen = next((seen for seen in self.runs if seen.name == self._run_name), None)
+        return chosen or (self.runs[-1] if self.runs else None)
+
+    @property
+    def runs(self) -> tuple[SeenRun, ...]:
+        """All runs, oldest first; one that is not finished has the steps and settings that its job says."""
+        jobs = {str(job.result.get("run")): job for job in self.studio.snapshot.jobs if job.kind == "train"}
+        return tuple(
+            seen.as_planned(jobs[str(seen.run.folder)].settings.get("training", {}))
+            if not seen.run.finished and str(seen.run.folder) in jobs
+            else seen
+            for seen in self.seen.runs
+        )
 
     def _about_run(self, shown: SeenRun, token: str) -> str:
         name = plain(shown.name)
@@ -353,7 +364,7 @@ f changes noun and thresholds and segments again."""
         if shown is None:
             self.remove_class("-runs")
         elif self.has_class("-runs"):
-            self.query_one(RunsView).show(self.seen.runs, self.seen.used, shown.name)
+            self.query_one(RunsView).show(self.runs, self.seen.used, shown.name)
 
     def _focus(self) -> None:
         """The keys go to the photos, or to the previews of the shown run."""
@@ -372,7 +383,7 @@ f changes noun and thresholds and segments again."""
 
     def action_run(self, by: int) -> None:
         """Show the run before or the next one."""
-        shown, runs = self.shown_run, self.seen.runs
+        shown, runs = self.shown_run, self.runs
         if shown is None:
             self.say("Nothing is trained yet: t trains.")
             return

@@ -1,7 +1,7 @@
 """The training runs of one identity side by side: what each was trained with, its curves, and a picture for every so many steps."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,10 @@ class SeenRun:
     def name(self) -> str:
         """`run-002`"""
         return self.run.name
+
+    def as_planned(self, settings: dict[str, Any]) -> "SeenRun":
+        """The run, with what it is to be trained with; its own record is written last."""
+        return replace(self, settings=settings, steps=settings.get("steps", self.steps))
 
 
 def read_runs(identity: "Identity") -> tuple[SeenRun, ...]:
