@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from vcd_studio.project.photos import read_mask
 from vcd_studio.project.project import Project
 
 
@@ -150,6 +152,43 @@ def test_segment_and_train_wait_in_the_queue(studio: Any, film: Project) -> None
     assert (tokens.code, tokens.json["kind"], tokens.json["stage"]) == (0, "train", "train")
     job = studio("queue", "show", str(tokens.json["id"]), "--json").json
     assert job["settings"]["training"]["steps"] == 7
+
+
+def test_one_photo_is_segmented_with_boxes_and_thresholds_of_its_own(studio: Any, film: Project) -> None:
+    words = ["identity", "segment", film.path, "rex", "--no-worker", "--json"]
+    made = studio(*words, "--photo", "1.png", "--box", "3,1", "--box-threshold", "0.2")
+    assert made.code == 0
+    settings = studio("queue", "show", str(made.json["id"]), "--json").json["settings"]
+    assert (settings["photos"], settings["pick"]) == (["1.png"], [0, 2])
+    assert settings["segmentation"] == {"box_threshold": 0.2, "text_threshold": 0.25}
+    for wrong, told in ((["--box", "2"], "--photo"), (["--box", "first"], "first"), (["--box-threshold", "7"], "box_threshold")):
+        said = studio(*words, *wrong)
+        assert (said.code, said.out) == (2, "")
+        assert told in said.err
+        assert said.err.count("\n") == 1
+    assert len(studio("queue", "list", "--json").json) == 1
+
+
+def test_a_mask_drawn_elsewhere_is_taken_if_it_fits(studio: Any, film: Project, tmp_path: Path) -> None:
+    before = film.identity("rex").photo("1.png").path.read_bytes()
+    drawn = Image.new("L", (40, 32), 0)
+    drawn.paste(255, (10, 10, 30, 30))
+    drawn.convert("RGB").save(tmp_path / "drawn.webp", lossless=True)
+    Image.new("L", (10, 10)).save(tmp_path / "small.png")
+    words = ["identity", "mask", film.path, "rex", "1.png"]
+    refused = studio(*words, "--file", "small.png")
+    assert refused.code == 2
+    assert "10 x 10 pixels and its photo 40 x 32" in refused.err
+    assert studio(*words).code == 2
+    assert studio(*words, "--file", "drawn.webp").code == 0
+    photo = film.identity("rex").photo("1.png")
+    assert (photo.state, (read_mask(photo.mask_path) > 127).sum()) == ("corrected", 400)
+    assert photo.path.read_bytes() == before
+    said = studio("identity", "segment", film.path, "rex", "--photo", "1.png", "--no-worker")
+    assert said.code == 2
+    assert "set it to automatic first" in said.err
+    assert studio(*words, "--state", "automatic").code == 0
+    assert studio("identity", "segment", film.path, "rex", "--photo", "1.png", "--no-worker").code == 0
 
 
 @pytest.mark.parametrize("change", ["steps=many", "step=7", "steps", "steps=-1"])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from vcd_studio.method.protocols import Box, UnknownNoun
-from vcd_studio.method.segmentation import NothingFound, components, mask_warnings, segment, tidy
+from vcd_studio.method.segmentation import NoSuchBox, NothingFound, components, mask_warnings, segment, tidy
 
 IMAGE = Image.new("RGB", (60, 40))
 BOXES = [Box(0, 0, 20, 20, 0.5, "dog"), Box(30, 10, 55, 35, 0.9, "dog")]
@@ -48,7 +48,7 @@ def test_the_best_box_is_taken_and_its_mask_is_tidy() -> None:
 
 
 def test_another_box_or_all_of_them() -> None:
-    assert segment(IMAGE, "dog", Ground(BOXES), FillBox(), pick=1).mask[:20, :20].all()
+    assert segment(IMAGE, "dog", Ground(BOXES), FillBox(), pick=[1]).mask[:20, :20].all()
     everything = segment(IMAGE, "dog", Ground(BOXES), FillBox(), pick="all")
     assert everything.chosen == (0, 1)
     assert (everything.mask > 0).sum() == 400 + 625
@@ -57,6 +57,8 @@ def test_another_box_or_all_of_them() -> None:
 def test_nothing_found_and_unknown_nouns_say_so() -> None:
     with pytest.raises(NothingFound, match='No "dog"'):
         segment(IMAGE, "dog", Ground(BOXES), FillBox(), box_threshold=0.95)
+    with pytest.raises(NoSuchBox, match="Box 3 was picked, and 2 found"):
+        segment(IMAGE, "dog", Ground(BOXES), FillBox(), pick=[2])
     with pytest.raises(UnknownNoun, match="dog, cat"):
         segment(IMAGE, "dragon", Ground(BOXES), FillBox())
 

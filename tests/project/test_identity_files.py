@@ -81,6 +81,34 @@ def test_runs_are_numbered_and_only_a_finished_one_is_used(project: Project) -> 
     assert rex.runs()[0].record() == {}
 
 
+def test_a_chosen_run_is_used_until_another_is_chosen(project: Project) -> None:
+    rex = project.identity("rex")
+    rex.file.write_text(WRITTEN)
+    rex = project.identity("rex")
+    for name in ("run-001", "run-002", "run-003"):
+        rex.new_run()
+        if name != "run-003":
+            (rex.trained_dir / name / TOKENS_FILE).write_bytes(b"tokens")
+    assert rex.used_name() == "run-002"
+    rex.use_run("run-001")
+    again = project.identity("rex")
+    used, tokens = again.used_run(), again.latest_tokens()
+    assert used is not None
+    assert tokens is not None
+    assert (used.name, tokens.name, again.used_name()) == ("run-001", "run-001", "run-001")
+    assert "# Rex, the neighbour's dog" in rex.file.read_text()
+    with pytest.raises(InputError, match=r'"run-003" of "rex" is not finished'):
+        rex.use_run("run-003")
+    with pytest.raises(InputError, match=r'no training run "run-04"; .*did you mean "run-00'):
+        rex.use_run("run-04")
+    (rex.trained_dir / "run-001" / TOKENS_FILE).unlink()
+    with pytest.raises(InputError, match="not finished"):
+        again.used_run()
+    assert any("run-001" in problem.message for problem in again.check())
+    again.use_run(None)
+    assert again.used_name() == "run-002"
+
+
 def test_run_numbers_sort_as_numbers(project: Project) -> None:
     rex = project.identity("rex")
     for name in ("run-1000", "run-999", "run-002"):

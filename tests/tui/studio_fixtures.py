@@ -94,11 +94,11 @@ def make_project(root: Path) -> Project:
 
 
 def make_run(folder: Path, steps: int) -> None:
-    """A training run with a falling loss and two previews."""
+    """A training run with a falling loss, a rising norm and two previews."""
     with (folder / "loss.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["step", "loss"])
-        writer.writerows((step, round(0.2 + 0.5 / (1 + step), 6)) for step in range(1, steps + 1))
+        writer.writerow(["step", "loss", "token_norm"])
+        writer.writerows((step, round(0.2 + 0.5 / (1 + step), 6), round(0.4 + 0.01 * step, 6)) for step in range(1, steps + 1))
     (folder / "previews").mkdir(exist_ok=True)
     for at in (1, 2):
         subject(at).save(folder / "previews" / f"{at:05}.png")

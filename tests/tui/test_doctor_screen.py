@@ -158,3 +158,14 @@ def test_how_it_looks(size: tuple[int, int], studio: Studio, looks: Looks, snap_
         await until_text(pilot, "→ set VCD_HOME")
 
     assert snap_compare(studio(), terminal_size=size, run_before=ready)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+def test_light(size: tuple[int, int], studio: Studio, looks: Looks, snap_compare: Callable[..., bool]) -> None:
+    async def ready(pilot: Pilot[int]) -> None:
+        pilot.app.theme = "light"
+        await all_found(pilot)
+        await pilot.press("down", "down")
+        await until_text(pilot, "→ set VCD_HOME")
+
+    assert snap_compare(studio(), terminal_size=size, run_before=ready)

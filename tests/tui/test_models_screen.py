@@ -154,3 +154,17 @@ def test_how_it_looks(size: tuple[int, int], studio: Studio, home: Path, snap_co
         await until_quiet(pilot)
 
     assert snap_compare(studio(), terminal_size=size, run_before=ready)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+def test_light(size: tuple[int, int], studio: Studio, home: Path, snap_compare: Callable[..., bool]) -> None:
+    told(home, pack="sd15-lcm", process={"pid": 1, "start": "never", "boot": "b"}, total=1_817_888_431, done=900_000_000)
+
+    async def ready(pilot: Pilot[int]) -> None:
+        pilot.app.theme = "light"
+        await the_models(pilot)
+        go_to(pilot, "realistic-vision-5.1")
+        await until_text(pilot, "trains on: sd15" if size[1] > 24 else "AnimateDiff v2")
+        await until_quiet(pilot)
+
+    assert snap_compare(studio(), terminal_size=size, run_before=ready)

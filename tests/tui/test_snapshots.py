@@ -1,6 +1,6 @@
-"""How the screens look, at 80×24 and 120×40. Look at the report before `--snapshot-update`."""
+"""How the screens look, at 80×24 and 120×40, dark and light. Look at the report before `--snapshot-update`."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -15,13 +15,15 @@ from vcd_studio.tui.app import StudioApp
 
 SIZES = [(80, 24), (120, 40)]
 SCREENS = {
-    "projects": ("1", "2 identities"),
-    "identity": ("right_square_bracket", "rex (2 of 2"),
-    "prompts": ("3", "2 prompts, 5 clips"),
-    "queue": ("4", "✓ t2v"),
-    "clips": ("5", "clip 1 of 2"),
-    "help": ("question_mark", "Help"),
-    "new-identity": ("n", "New identity"),
+    "projects": (["1"], "2 identities"),
+    "identity": (["right_square_bracket"], "rex (2 of 2"),
+    "runs": (["right_square_bracket", "r"], "run-001 · used by prompts"),
+    "mask-editor": (["right_square_bracket", "e"], "paint, brush"),
+    "prompts": (["3"], "2 prompts, 5 clips"),
+    "queue": (["4"], "✓ t2v"),
+    "clips": (["5"], "clip 1 of 2"),
+    "help": (["question_mark"], "Help"),
+    "new-identity": (["n"], "New identity"),
 }
 
 
@@ -44,18 +46,16 @@ def _undated(app: StudioApp) -> None:
         facts.visible = False
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("screen", SCREENS)
-def test_screen(
-    screen: str, size: tuple[int, int], park: Project, studio: Callable[..., StudioApp], store: Store, snap_compare: Callable[..., bool]
-) -> None:
-    if screen == "queue":
-        make_queue(store, park)
-    key, words = SCREENS[screen]
+def _shown(screen: str, theme: str = "dark") -> Callable[[Pilot[int]], Awaitable[None]]:
+    """Goes to that screen and waits until all of it is there."""
+    keys, words = SCREENS[screen]
 
     async def ready(pilot: Pilot[int]) -> None:
+        pilot.app.theme = theme
         await until_text(pilot, "photo 1 of 4")
-        await pilot.press(key)
+        for key in keys:
+            await until_quiet(pilot)
+            await pilot.press(key)
         await until_text(pilot, words)
         await until_quiet(pilot)
         _undated(pilot.app)  # type: ignore[arg-type]
@@ -63,7 +63,27 @@ def test_screen(
             node.cursor_blink = False  # type: ignore[attr-defined]
         await pilot.pause()
 
-    assert snap_compare(studio(park.path), terminal_size=size, run_before=ready)
+    return ready
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("screen", SCREENS)
+def test_screen(
+    screen: str, size: tuple[int, int], park: Project, studio: Callable[..., StudioApp], store: Store, snap_compare: Callable[..., bool]
+) -> None:
+    if screen == "queue":
+        make_queue(store, park)
+    assert snap_compare(studio(park.path), terminal_size=size, run_before=_shown(screen))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("screen", SCREENS)
+def test_light(
+    screen: str, size: tuple[int, int], park: Project, studio: Callable[..., StudioApp], store: Store, snap_compare: Callable[..., bool]
+) -> None:
+    if screen == "queue":
+        make_queue(store, park)
+    assert snap_compare(studio(park.path), terminal_size=size, run_before=_shown(screen, "light"))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

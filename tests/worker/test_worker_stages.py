@@ -25,6 +25,7 @@ from vcd_studio.media.frames import load_frames
 from vcd_studio.media.provenance import read_recipe
 from vcd_studio.media.video import read_video
 from vcd_studio.method.id_tokens import IdTokens
+from vcd_studio.project.found_boxes import read_boxes
 from vcd_studio.project.project import Project
 from vcd_studio.project.prompts import Prompt
 from vcd_studio.worker.context import StageContext
@@ -91,6 +92,27 @@ def test_segmenting_writes_a_mask_beside_every_automatic_photo(store: Store, pro
     assert [entry["name"] for entry in result["photos"]] == ["0.png"]
     assert result["photos"][0]["boxes"][0]["label"] == "dog"
     assert any("0.png" in event.text and "mask covers" in event.text for event in store.events(job.id))
+
+
+def test_the_boxes_stay_in_the_project_and_a_picked_one_is_left_alone(store: Store, project: Project) -> None:
+    identity = project.identity("rex")
+    done_all = enqueue_segment(store, project, identity)
+    work(store)
+    mask = identity.photo("0.png").mask_path
+    found = read_boxes(mask)
+    assert found is not None
+    assert (found.noun, found.chosen, found.picked, found.box[0].label) == ("dog", (0,), False, "dog")
+    assert [box.model_dump() for box in found.box] == done(store, done_all).result["photos"][0]["boxes"]
+    picked = enqueue_segment(store, project, identity, photo="0.png", pick=[0], thresholds={"box_threshold": 0.1})
+    work(store)
+    done(store, picked)
+    found = read_boxes(mask)
+    assert found is not None
+    assert (found.picked, found.box_threshold) == (True, 0.1)
+    assert enqueue_segment(store, project, identity).settings["photos"] == ["1.png"]
+    beyond = enqueue_segment(store, project, identity, photo="0.png", pick=[99])
+    work(store)
+    assert "Box 100 was picked" in (store.job(beyond.id).error or "")
 
 
 def test_an_unknown_noun_fails_in_one_sentence_and_keeps_old_masks(store: Store, project: Project) -> None:

@@ -70,22 +70,63 @@ def add(
     answer(identity_object(identity), [line], as_json)
 
 
-@app.command("segment", epilog=f"{EXAMPLE} vcd-studio identity segment my-film rex --follow")
-def segment(project: ProjectPath, name: Name, follow: Follow = False, no_worker: NoWorker = False, as_json: Json = False) -> None:
+@app.command("segment", epilog=f"{EXAMPLE} vcd-studio identity segment my-film rex --photo 03.jpg --box 2 --follow")
+def segment(
+    project: ProjectPath,
+    name: Name,
+    photo: Annotated[str | None, typer.Option("--photo", metavar="FILE", help="This photo alone, by its file name.")] = None,
+    box: Annotated[str, typer.Option("--box", metavar="N|all", help="The box to cut out: 1 is the best; 1,3 or all for several.")] = "best",
+    box_threshold: Annotated[float | None, typer.Option("--box-threshold", metavar="X", help="How sure of a box, 0 to 1.")] = None,
+    text_threshold: Annotated[
+        float | None, typer.Option("--text-threshold", metavar="X", help="How sure of the noun, 0 to 1.")
+    ] = None,
+    follow: Follow = False,
+    no_worker: NoWorker = False,
+    as_json: Json = False,
+) -> None:
     """Enqueue masks for the photos in the automatic state: what in each photo is the subject."""
     from vcd_studio.jobs.enqueue import enqueue_segment
     from vcd_studio.jobs.needed import need_pack
     from vcd_studio.jobs.store import Store
+    from vcd_studio.project.found_boxes import read_pick
     from vcd_studio.project.project import Project
 
-    opened = Project.open(project)
+    opened, pick = Project.open(project), read_pick(box)
+    if photo is None and isinstance(pick, list):
+        raise InputError("Each photo has boxes of its own: name the photo too, as --photo 03.jpg --box 2.")
+    given = {"box_threshold": box_threshold, "text_threshold": text_threshold}
+    thresholds = {key: value for key, value in given.items() if value is not None}
     need_worker(no_worker)
     if not no_worker:
         need_pack(opened.pack)
     with Store() as store:
-        job = enqueue_segment(store, opened, name)
+        job = enqueue_segment(store, opened, name, photo=photo, pick=pick, thresholds=thresholds)
         jobs = finish(store, [job], follow=follow, no_worker=no_worker)
         answer(job_object(jobs[0], store.stages(job.id)), _segmented(jobs[0].result.get("photos", [])), as_json)
+
+
+@app.command("mask", epilog=f"{EXAMPLE} vcd-studio identity mask my-film rex 03.jpg --file drawn.png")
+def mask(
+    project: ProjectPath,
+    name: Name,
+    photo: Annotated[str, typer.Argument(metavar="PHOTO", help="The photo's file name.")],
+    state: Annotated[str | None, typer.Option("--state", help="automatic, corrected, whole or left-out.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="A mask drawn elsewhere, of the photo's size: light is subject.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say how a photo's mask is used, or take one that was drawn in another program."""
+    from vcd_studio.project.project import Project
+
+    if (state is None) == (file is None):
+        raise InputError("Give either --state (automatic, corrected, whole, left-out) or --file with a mask.")
+    identity = Project.open(project).identity(name)
+    if file is not None:
+        identity.take_mask(photo, file.expanduser())
+    elif state is not None:
+        identity.set_mask_state(photo, state)
+    answer(identity_object(identity), [f"{photo} of {identity.token}: {identity.photo(photo).state}."], as_json)
 
 
 @app.command("train", epilog=f"{EXAMPLE} vcd-studio identity train my-film rex --set steps=300 --follow")
@@ -148,6 +189,22 @@ def show(project: ProjectPath, name: Name, as_json: Json = False) -> None:
     untrained = f"not trained yet: vcd-studio identity train {project} {name}"
     lines += ["", *table(("run", "method", "state", "steps", "loss", ""), runs, untrained)]
     answer(shown, lines, as_json)
+
+
+@app.command("use", epilog=f"{EXAMPLE} vcd-studio identity use my-film rex run-002")
+def use(
+    project: ProjectPath,
+    name: Name,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A finished training run, as show lists them; or newest.")],
+    as_json: Json = False,
+) -> None:
+    """Choose the training run that prompts use from now on; queued clips keep theirs."""
+    from vcd_studio.project.project import Project
+
+    identity = Project.open(project).identity(name)
+    identity.use_run(None if run == "newest" else run)
+    words = "the newest finished run" if run == "newest" else run
+    answer(identity_object(identity), [f"Prompts that name {identity.token} use {words}."], as_json)
 
 
 @app.command("import", epilog=f"{EXAMPLE} vcd-studio identity import my-film rex rex.safetensors --noun dog")
@@ -234,7 +291,7 @@ def export(
 
 def identity_object(identity: Identity) -> dict[str, Any]:
     """One identity for an answer; files relative to its folder."""
-    latest = identity.latest_run()
+    used = identity.used_name()
     return {
         "name": identity.name,
         "noun": identity.noun,
@@ -247,7 +304,7 @@ def identity_object(identity: Identity) -> dict[str, Any]:
             {"file": f"photos/{photo.name}", "mask": photo.state, "has_mask": photo.has_mask, "mask_file": f"masks/{photo.mask_path.name}"}
             for photo in identity.photos()
         ],
-        "runs": [_run_object(run, latest is not None and run.name == latest.name) for run in identity.runs()],
+        "runs": [_run_object(run, run.name == used) for run in identity.runs()],
     }
 
 

@@ -22,6 +22,7 @@ from vcd_studio.jobs.store import Store
 from vcd_studio.jobs.workers import wake
 from vcd_studio.locations import packs_dir, store_path
 from vcd_studio.project.errors import InputError
+from vcd_studio.project.found_boxes import Pick, read_boxes
 from vcd_studio.project.identity import Identity, check_agreed
 from vcd_studio.project.loras import ADAPTER, LoraChoice, find_lora
 from vcd_studio.project.project import Project
@@ -63,18 +64,47 @@ class Plan:
         return len(self.items)
 
 
-def enqueue_segment(store: Store, project: Project, identity: Identity | str) -> Job:
-    """Masks for all of the identity's photos that are in the automatic state. InputError when there is nothing to do."""
+def enqueue_segment(
+    store: Store,
+    project: Project,
+    identity: Identity | str,
+    *,
+    photo: str | None = None,
+    pick: Pick = "best",
+    thresholds: Mapping[str, float] | None = None,
+) -> Job:
+    """Masks for the identity's photos in the automatic state, but for those whose boxes a person picked; or for ``photo`` alone.
+
+    ``pick``: the best box of each photo, all its boxes, or some by their places from 0, best first. ``thresholds``: SegmentationSettings
+    by name, for this job. InputError when there is nothing to do.
+    """
     identity = _identity(project, identity)
-    photos = _photos(identity)
-    names = [photo.path.name for photo in photos if photo.state == "automatic"]
-    if not names:
-        raise InputError(f"No photo of {quoted(identity.name)} is in the automatic state; nothing is left to segment.")
+    names = [identity.photo(photo).name] if photo is not None else _unpicked(identity)
+    if photo is not None and (state := identity.photo(photo).state) != "automatic":
+        raise InputError(
+            f"The mask of {quoted(photo)} is {state}, and finding it again would lose that; set it to automatic first "
+            "(identity mask --state automatic, or u on the identity screen)."
+        )
+    segmentation = identity.segmentation.with_overrides(dict(thresholds or {}))
     _writable(identity.masks_dir)
-    settings = {**_identity_snapshot(project, identity), "photos": names}
-    job = store.enqueue("segment", project.path, f"masks of {identity.name}", ["segment"], settings)
+    settings = {**_identity_snapshot(project, identity), "segmentation": segmentation.model_dump(mode="json"), "photos": names}
+    if pick != "best":
+        settings["pick"] = pick
+    title = f"masks of {identity.name}" if photo is None else f"mask of {identity.name}, {photo}"
+    job = store.enqueue("segment", project.path, title, ["segment"], settings)
     wake()
     return job
+
+
+def _unpicked(identity: Identity) -> list[str]:
+    """The automatic photos whose boxes nobody picked."""
+    automatic = [photo for photo in _photos(identity) if photo.state == "automatic"]
+    if not automatic:
+        raise InputError(f"No photo of {quoted(identity.name)} is in the automatic state; nothing is left to segment.")
+    names = [photo.name for photo in automatic if not ((found := read_boxes(photo.mask_path)) and found.picked)]
+    if not names:
+        raise InputError(f"The boxes of all photos of {quoted(identity.name)} were picked by hand; segment one photo to find it anew.")
+    return names
 
 
 def enqueue_train(
@@ -263,7 +293,7 @@ def _substitute(words: str, chosen: Identity | None) -> str:
 
 def _run_snapshot(identity: Identity) -> dict[str, Any]:
     check_agreed([identity])
-    run = identity.latest_run()
+    run = identity.used_run()
     if run is None or not run.finished:
         raise InputError(f"{quoted(identity.name)} is not trained yet; `vcd-studio identity train PROJECT {identity.name}` does it.")
     tokens, weights = (str(path) if path.is_file() else None for path in (run.tokens_path, run.weights_path))

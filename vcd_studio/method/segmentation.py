@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,6 +26,14 @@ class NothingFound(MethodError):
         self.noun = noun
 
 
+class NoSuchBox(MethodError):
+    """A box was picked that is not among those found."""
+
+    def __init__(self, pick: Sequence[int], count: int) -> None:
+        wanted = ", ".join(str(place + 1) for place in pick) or "none"
+        super().__init__(f"Box {wanted} was picked, and {count} found: pick from 1 to {count}, or lower the thresholds to find more.")
+
+
 @dataclass(frozen=True)
 class Segmentation:
     mask: Mask
@@ -41,19 +50,27 @@ def segment(
     segmenter: Segmenter,
     box_threshold: float = 0.3,
     text_threshold: float = 0.25,
-    pick: Literal["best", "all"] | int = "best",
+    pick: Literal["best", "all"] | Sequence[int] = "best",
 ) -> Segmentation:
-    """The subject's mask at the picture's size. ``pick`` takes the best box, all of them, or one by its place in ``boxes``.
+    """The subject's mask at the picture's size. ``pick`` takes the best box, all of them, or some by their places in ``boxes``.
 
-    Raises NothingFound, and UnknownNoun from detectors with a fixed vocabulary.
+    Raises NothingFound, NoSuchBox, and UnknownNoun from detectors with a fixed vocabulary.
     """
     found = grounding.ground(image, noun, box_threshold, text_threshold)
     boxes = sorted(found, key=lambda box: -box.score)
     if not boxes:
         raise NothingFound(noun)
-    chosen = tuple(range(len(boxes))) if pick == "all" else (0 if pick == "best" else pick,)
+    chosen = _chosen(pick, len(boxes))
     surest = np.max([segmenter.segment(image, boxes[i]) for i in chosen], axis=0)
     return Segmentation(tidy((surest > 0.5).astype(np.uint8) * 255), boxes, chosen)
+
+
+def _chosen(pick: Literal["best", "all"] | Sequence[int], count: int) -> tuple[int, ...]:
+    if isinstance(pick, str):
+        return tuple(range(count)) if pick == "all" else (0,)
+    if not pick or any(not 0 <= place < count for place in pick):
+        raise NoSuchBox(pick, count)
+    return tuple(pick)
 
 
 def tidy(mask: Mask) -> Mask:

@@ -7,17 +7,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from vcd_studio.project.errors import InputError, Problem, ProjectError
 from vcd_studio.project.paths import NAME, inside, make_numbered, reason, write_atomic
-from vcd_studio.project.photos import is_photo_name, open_photo
+from vcd_studio.project.photos import is_photo_name, open_photo, read_mask, write_mask
 from vcd_studio.project.settings import SegmentationSettings, TrainingSettings
 from vcd_studio.project.text import plain, quoted
 from vcd_studio.project.toml_file import edit_toml, nearest, parse_toml, read_text, read_toml
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 MaskState = Literal["automatic", "corrected", "whole", "left-out"]
 MASK_STATES: tuple[str, ...] = get_args(MaskState)
@@ -102,6 +106,7 @@ class IdentityFile(_Table):
     noun: Annotated[str, StringConstraints(strict=True, pattern=r"^[^\W\d_](?:[\w' -]{0,58}\w)?$")]
     token: Annotated[str, StringConstraints(strict=True, pattern=f"^<{NAME.pattern}>$")]
     consent: Annotated[bool, Field(strict=True)] | None = None
+    run: Annotated[str, StringConstraints(strict=True, pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$")] | None = None
     training: TrainingSettings = TrainingSettings()
     segmentation: SegmentationSettings = SegmentationSettings()
     photo: tuple[PhotoEntry, ...] = ()
@@ -160,6 +165,7 @@ class Identity:
         self.noun = file.noun
         self.token = file.token
         self.consent = file.consent
+        self.chosen_run = file.run
         self.training = file.training
         self.segmentation = file.segmentation
         self._states = {Path(entry.file).name: entry.mask for entry in file.photo}
@@ -241,6 +247,22 @@ class Identity:
 
         self._edit(change)
 
+    def take_mask(self, photo_name: str, file: Path) -> None:
+        """Take a mask drawn in another program: light is subject, dark background; its photo's size. The photo is then "corrected"."""
+        photo = self.photo(photo_name)
+        mask, size = read_mask(file), open_photo(photo.path).size
+        if mask.shape != (size[1], size[0]):
+            raise InputError(
+                f"The mask {plain(str(file))} has {mask.shape[1]} x {mask.shape[0]} pixels and its photo {size[0]} x {size[1]}; "
+                "draw it at the photo's own size."
+            )
+        self.correct_mask(photo_name, mask)
+
+    def correct_mask(self, photo_name: str, mask: npt.NDArray[np.bool_] | npt.NDArray[np.uint8]) -> None:
+        """Keep a person's own mask, (height, width), of one photo; the state "corrected" keeps it from being found again."""
+        write_mask(self.photo(photo_name).mask_path, mask)
+        self.set_mask_state(photo_name, "corrected")
+
     def set_noun(self, noun: str, consent: bool | None = None) -> None:
         """Say what the identity is; a person's noun needs the answer about consent, given now or kept from before."""
         noun = check_noun(noun)
@@ -308,18 +330,60 @@ class Identity:
         write_atomic(folder / TOKENS_FILE, tokens.read_bytes())
         return self._run(folder.name)
 
+    def used_run(self) -> Run | None:
+        """The run prompts use: the chosen one, else the newest finished one. InputError where the chosen one is gone or not finished."""
+        if self.chosen_run is None:
+            return self.latest_run()
+        return self._finished_run(self.chosen_run)
+
+    def used_name(self) -> str | None:
+        """The name of the run prompts use, be it there or not; None while nothing is trained."""
+        if self.chosen_run is not None:
+            return self.chosen_run
+        latest = self.latest_run()
+        return latest.name if latest else None
+
+    def use_run(self, name: str | None) -> None:
+        """Choose the run that prompts use; None for always the newest. InputError if there is no such run, or it is not finished."""
+        if name is not None:
+            self._finished_run(name)
+
+        def change(document: Any) -> None:
+            if name is not None:
+                document["run"] = name
+            else:
+                document.pop("run", None)
+
+        self._edit(change)
+
+    def _finished_run(self, name: str) -> Run:
+        runs = {run.name: run for run in self.runs()}
+        if name not in runs:
+            known = nearest(name, list(runs))
+            raise InputError(f"{quoted(self.name)} has no training run {quoted(name)}; choose another (identity use): {known}")
+        if not runs[name].finished:
+            raise InputError(f"The run {quoted(name)} of {quoted(self.name)} is not finished; let its training end, or choose another.")
+        return runs[name]
+
     def latest_run(self) -> Run | None:
-        """The newest finished run: the one prompts use."""
+        """The newest finished run."""
         return next((run for run in reversed(self.runs()) if run.finished), None)
 
     def latest_tokens(self) -> Run | None:
-        """The newest finished run of ID tokens alone."""
+        """The chosen run if it is one of ID tokens alone, else the newest finished such run."""
+        if self.chosen_run is not None and not (chosen := self._finished_run(self.chosen_run)).has_weights:
+            return chosen
         return next((run for run in reversed(self.runs()) if run.finished and not run.has_weights), None)
 
     def check(self) -> Iterable[Problem]:
         """Every problem with the photos, the masks and the consent."""
         if self.is_human and self.consent is None:
             yield Problem(self.file, None, f"{quoted(self.noun)} is a person; write consent = true or false, as that person answered.")
+        if self.chosen_run is not None:
+            try:
+                self._finished_run(self.chosen_run)
+            except InputError as error:
+                yield Problem(self.file, None, str(error))
         try:
             photos = self.photos()
         except ProjectError as error:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
-from textual.app import App, SystemCommand
+from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from vcd_studio.project.text import plain
 from vcd_studio.terminal import Terminal, look
 from vcd_studio.tui.messages import QueueChanged, Snapshot
-from vcd_studio.tui.themes import DEFAULT_THEME, load_themes
+from vcd_studio.tui.themes import DEFAULT_THEME, Stamp, load_themes, stamp
 from vcd_studio.tui.watch import Queue, watch
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from vcd_studio.settings import Settings
     from vcd_studio.tui.screens.base import StudioScreen
     from vcd_studio.tui.screens.prompts import PromptsScreen
+
+
+THEMES_EVERY = 1.0  # seconds between two looks at the theme files
 
 
 def _screen(mode: str) -> Callable[[], Screen[Any]]:
@@ -61,6 +65,8 @@ class StudioApp(App[int]):
         Binding("6", "go('models')", "Models", show=False, id="app.models", tooltip="Packs of networks: what is here, what is missing"),
         Binding("7", "go('doctor')", "Doctor", show=False, id="app.doctor", tooltip="What this machine lacks, and what to do"),
         Binding("question_mark,f1", "help", "Help", id="app.help", tooltip="What the focused thing is and what its keys do"),
+        Binding("y", "copy", "Copy", show=False, id="app.copy", tooltip="Copy the path or text under the cursor (OSC 52, works over SSH)"),
+        Binding("ctrl+g", "graphics", "Pictures", show=False, id="app.graphics", tooltip="Ask the terminal again how it draws pictures"),
         Binding("ctrl+p", "command_palette", "All actions", id="app.palette", tooltip="Every action of the studio, by name", priority=True),
         Binding("q,ctrl+q", "leave", "Leave", id="app.leave", tooltip="Leave the studio; the worker works on"),
     ]
@@ -84,6 +90,8 @@ class StudioApp(App[int]):
         self.editor: PromptsScreen | None = None
         self.our_themes: list[str] = []
         self.theme_problems: list[str] = []
+        self._theme_folders: tuple[Path, ...] = ()
+        self._theme_stamp: Stamp = ()
         self._first = project
         self._wanted = ""
         self._stop = threading.Event()
@@ -95,6 +103,7 @@ class StudioApp(App[int]):
         """Themes and keys, the first screen, and the watch over the queue."""
         self._dress()
         self.switch_mode("projects")
+        self.set_interval(THEMES_EVERY, self._look_at_themes)
         self._watcher.start()
         if self._first is not None:
             self.open_project(self._first)
@@ -102,10 +111,8 @@ class StudioApp(App[int]):
     def _dress(self) -> None:
         from vcd_studio.locations import config_dir, shipped_themes
 
-        themes, self.theme_problems = load_themes(shipped_themes(), config_dir() / "themes")
-        for theme in themes:
-            self.register_theme(theme)
-        self.our_themes = [theme.name for theme in themes]
+        self._theme_folders = shipped_themes(), config_dir() / "themes"
+        self._read_themes()
         wanted = (self.settings.theme if self.settings else "") or DEFAULT_THEME
         if wanted not in self.available_themes:
             self.theme_problems.append(f"There is no theme {wanted!r}; there are {', '.join(sorted(self.available_themes))}.")
@@ -114,6 +121,22 @@ class StudioApp(App[int]):
         if self.settings and self.settings.keymap:
             self.set_keymap(self.settings.keymap)
 
+    def _read_themes(self) -> None:
+        self._theme_stamp = stamp(*self._theme_folders)
+        themes, self.theme_problems = load_themes(*self._theme_folders)
+        if self.theme_problems and self.our_themes:  # a file half written: what is on stays on
+            return
+        for theme in themes:
+            self.register_theme(theme)
+        self.our_themes = [theme.name for theme in themes]
+
+    def _look_at_themes(self) -> None:
+        """Put a theme file on that was written meanwhile; a broken one is told, and what was on stays on."""
+        if self.theme_problems and self.studio_screen is not None:
+            self.complain(self.theme_problems.pop(0))
+        if stamp(*self._theme_folders) != self._theme_stamp:
+            self._read_themes()
+            self.mutate_reactive(App.theme)
     def _tell(self, snapshot: Snapshot) -> None:
         """From the watching thread; nothing is told any more once the app goes."""
         if self.is_running and not self._stop.is_set():
@@ -127,10 +150,10 @@ class StudioApp(App[int]):
 
     @property
     def studio_screen(self) -> "StudioScreen | None":
-        """The screen of the present mode, be there a modal over it or not."""
+        """The uppermost screen of ours: that of the present mode, or an editor over it; be there a modal over it or not."""
         from vcd_studio.tui.screens.base import StudioScreen
 
-        return next((screen for screen in self.screen_stack if isinstance(screen, StudioScreen)), None)
+        return next((screen for screen in reversed(self.screen_stack) if isinstance(screen, StudioScreen)), None)
 
     def action_leave(self) -> None:
         """Leave; workers are processes of their own and go on."""
@@ -157,6 +180,8 @@ class StudioApp(App[int]):
         """Show one of the screens."""
         if len(self.screen_stack) == 1 and mode != self.current_mode:
             self.switch_mode(mode)
+        elif len(self.screen_stack) > 1 and self.screen is self.studio_screen:
+            self.studio_screen.say("Escape closes this editor first.")
 
     def show(self, mode: str) -> None:
         """Show a screen that nobody pressed a key for; while a dialog stands over the present one, once that has closed."""
@@ -176,8 +201,44 @@ class StudioApp(App[int]):
         """Help for the focused thing."""
         from vcd_studio.tui.help import help_page
 
-        if self.studio_screen is not None and len(self.screen_stack) == 1:
+        if self.studio_screen is not None and self.screen is self.studio_screen:
             self.push_screen(help_page(self.studio_screen))
+
+    def action_copy(self) -> None:
+        """Copy what the screen has under its cursor."""
+        if (screen := self.studio_screen) is not None and self.screen is screen:
+            words = plain(screen.to_copy())  # a line break in a name must not end a command where this is pasted
+            if words:
+                self.copy_to_clipboard(words)
+            screen.say(f"Copied: {words}" if words else "There is nothing to copy here.")
+
+    def action_graphics(self) -> None:
+        """Ask the terminal again, as after attaching tmux elsewhere, and draw all pictures anew."""
+        if (screen := self.studio_screen) is None or self.screen is not screen:
+            return
+        try:
+            with self.suspend():
+                found = look()
+        except SuspendNotSupported:
+            screen.say("This terminal cannot be asked while the studio runs; start it again, with --graphics where that is wrong.")
+            return
+        if found.graphics == "kitty":
+            from vcd_studio.tui.widgets.pictures.encode import ready_kitty
+
+            ready_kitty()
+        self.use_terminal(found)
+
+    def use_terminal(self, terminal: Terminal) -> None:
+        """Pictures are drawn for this terminal from now on."""
+        from vcd_studio.tui.widgets.pictures.picture import Picture
+
+        self.terminal = terminal
+        for screen in self.screen_stack:
+            for picture in screen.query(Picture):
+                picture.reload()
+        if self.studio_screen is not None:
+            size = f"{terminal.cell_width} × {terminal.cell_height} pixels a cell"
+            self.studio_screen.say(f"Pictures are drawn as {terminal.graphics}, {size}.")
 
     def action_theme(self) -> None:
         """The other theme."""

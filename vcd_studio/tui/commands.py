@@ -28,7 +28,11 @@ class Command:
 
 
 def all_commands(app: "StudioApp") -> Iterator[Command]:
-    """The present screen's actions first, then those of the whole studio, then the other screens'."""
+    """The present screen's actions first, then those of the whole studio, then the other screens'; over an editor, its own alone."""
+    top = app.studio_screen
+    if len(app.screen_stack) > 1 and top is not None and top is not app.screen_stack[0]:
+        yield from _commands("Mask", top.MODE, type(top))
+        return
     titles = {mode: title for _, mode, title in PLACES}
     modes = sorted(titles, key=lambda mode: mode != app.current_mode)
     yield from _commands(titles[modes[0]], modes[0], _screen_class(modes[0]))

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from vcd_studio.tui.screens.base import StudioScreen
 
 KEY_WIDTH = 14
+LINE_WIDTH = 68  # of keys, words and name together, on a screen of 80 columns
 
 
 def help_page(screen: "StudioScreen") -> Page:
@@ -26,14 +27,16 @@ def help_page(screen: "StudioScreen") -> Page:
         seen.add((binding.action, binding.description))
         keys = _keys(screen, binding.action)
         place = "Everywhere" if active.node is screen.app else "Here"
-        groups.setdefault(place, []).append((keys, binding.description, binding.tooltip))
+        groups.setdefault(place, []).append((keys, binding.tooltip or binding.description, binding.id or ""))
     for place, rows in groups.items():
         text.append(f"{place}\n", "bold")
-        for keys, description, tooltip in rows:
+        for keys, words, name in rows:
             text.append(f"  {keys:<{KEY_WIDTH}}", "bold")
-            text.append(f"{tooltip or description}\n")
+            fits = KEY_WIDTH + len(words) + len(name) < LINE_WIDTH
+            text.append(words).append(f"  {name}\n" if fits else f"\n  {'':<{KEY_WIDTH}}{name}\n", "dim")
         text.append("\n")
-    text.append("Keys can be changed in settings.toml: [keymap], an action's id and its new key.", "dim")
+    text.append("Keys can be changed in settings.toml: below [keymap], the dim name of an action and its new key, as in\n", "dim")
+    text.append('  "app.queue" = "f4"', "dim")
     return Page("Help", text)
 
 

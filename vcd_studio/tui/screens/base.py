@@ -84,6 +84,10 @@ class StudioScreen(Screen[None]):
     def queue_changed(self, snapshot: Snapshot) -> None:
         """Show the queue as it is now."""
 
+    def to_copy(self) -> str:
+        """What `y` copies: the path or text under the cursor."""
+        return ""
+
     def say(self, words: str) -> None:
         """A message on the status line, until the next key."""
         self.query_one(StatusLine).say(words)

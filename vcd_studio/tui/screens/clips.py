@@ -18,7 +18,7 @@ from vcd_studio.tui.screens.base import StudioScreen
 from vcd_studio.tui.screens.dialogs.dialogs import Page
 from vcd_studio.tui.screens.dialogs.form import Field, Form, Values
 from vcd_studio.tui.widgets.chrome.filter import FilterLine
-from vcd_studio.tui.widgets.clips.film import Film
+from vcd_studio.tui.widgets.clips.film import Bandwidth, Film
 from vcd_studio.tui.widgets.pictures.grid import PictureGrid, Tile
 from vcd_studio.tui.widgets.pictures.source import Source
 
@@ -121,6 +121,7 @@ into the trash and u takes it back."""
         self.side = False
         self._timer: Timer | None = None
         self._since = 0.0
+        self._bandwidth = Bandwidth()
         self._done: frozenset[int] = frozenset()
         self._project: Path | None = None
         self._discarded: list[tuple[Path, Path]] = []  # where it is, and where it was
@@ -212,6 +213,10 @@ into the trash and u takes it back."""
         """The clip under the cursor, or the open one: they are the same."""
         tile = self.query_one(PictureGrid).current
         return next((one for one in self.clips if tile and one.clip.id == tile.key), None)
+
+    def to_copy(self) -> str:
+        """The folder of the clip under the cursor."""
+        return str(self.current.clip.folder) if self.current else ""
 
     def _show_words(self) -> None:
         words = Text(overflow="ellipsis")
@@ -476,13 +481,14 @@ into the trash and u takes it back."""
         self._show_scrub()
 
     def _tick(self, rate: int) -> None:
-        """The frame that is due now: where drawing was slow, frames between are dropped."""
+        """The frame that is due now: where drawing was slow, or the line is full, frames between are dropped."""
         count = self._frame_count()
         if count and self.is_active:
-            self.index = int((time.monotonic() - self._since) * rate) % count
+            now = time.monotonic()
+            self.index = int((now - self._since) * rate) % count
             for film in self.query(Film):
                 if film.display:
-                    film.play(self.index)
+                    film.play(self.index, self._bandwidth, now)
             self._show_scrub()
 
     def _stop(self) -> None:

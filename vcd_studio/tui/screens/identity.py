@@ -1,6 +1,6 @@
 """Identity: the photos with their masks, one of them large, and the training below."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,17 +15,19 @@ from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
 from vcd_studio.tui.messages import Snapshot
 from vcd_studio.tui.screens.base import StudioScreen
+from vcd_studio.tui.screens.dialogs.dialogs import Confirm
 from vcd_studio.tui.screens.dialogs.form import Field, Form, Values
 from vcd_studio.tui.widgets.pictures.grid import PictureGrid, Tile
 from vcd_studio.tui.widgets.pictures.picture import Picture
-from vcd_studio.tui.widgets.pictures.source import MASK_STYLES, MaskStyle, Source
-from vcd_studio.tui.widgets.training.curve import read_losses
+from vcd_studio.tui.widgets.pictures.source import MASK_STYLES, MaskStyle, ShownBox, Source
 from vcd_studio.tui.widgets.training.panel import TrainingPanel
+from vcd_studio.tui.widgets.training.runs import RunsView, SeenRun, read_runs
 
 if TYPE_CHECKING:
     from vcd_studio.describer.reading import Description
     from vcd_studio.jobs.model import Job
-    from vcd_studio.project.identity import Identity, Photo, Run
+    from vcd_studio.project.found_boxes import FoundBoxes, Pick
+    from vcd_studio.project.identity import Identity, Photo
     from vcd_studio.project.project import Project
 
 STATE_WORDS = {
@@ -35,6 +37,7 @@ STATE_WORDS = {
     "left-out": "left out of training",
 }
 CONSENT = {"not asked": None, "yes, agreed": True, "no": False}
+BOX_TAKEN, BOX_MARKED, BOX_OTHER = (90, 220, 120), (0, 230, 255), (255, 210, 0)
 NOTHING = "No identity yet.\n\n  n  adds one from a folder of photos of the same person, pet or thing"
 NO_PROJECT = "No project is open.\n\n  1  shows the projects; there n begins one, Enter opens one"
 
@@ -46,26 +49,25 @@ class Seen:
     names: tuple[str, ...] = ()
     identity: "Identity | None" = None
     photos: "tuple[Photo, ...]" = ()
-    run: "Run | None" = None
-    runs: int = 0
-    losses: list[tuple[int, float]] = field(default_factory=list)
-    steps: int = 0
+    found: "dict[str, FoundBoxes]" = field(default_factory=dict)
+    runs: tuple[SeenRun, ...] = ()
+    used: str | None = None
     problem: str = ""
 
 
 def read(project: "Project", wanted: str) -> Seen:
-    """Read one identity (the first one unless `wanted` is there) with its newest run. Call it on a thread."""
+    """Read one identity (the first one unless `wanted` is there) with its training runs. Call it on a thread."""
     names = tuple(project.identity_names())
     if not names:
         return Seen()
     name = wanted if wanted in names else names[0]
+    from vcd_studio.project.found_boxes import read_boxes
+
     try:
         identity = project.identity(name)
-        runs = identity.runs()
-        run = runs[-1] if runs else None
-        losses = read_losses(run.loss_path) if run and run.loss_path.is_file() else []
-        steps = losses[-1][0] if run and run.finished and losses else identity.training.steps
-        return Seen(names, identity, tuple(identity.photos()), run, len(runs), losses, steps)
+        photos = tuple(identity.photos())
+        found = {photo.name: boxes for photo in photos if (boxes := read_boxes(photo.mask_path)) is not None}
+        return Seen(names, identity, photos, found, read_runs(identity), identity.used_name())
     except (InputError, OSError) as error:
         return Seen(names, problem=str(error))
 
@@ -75,28 +77,48 @@ class IdentityScreen(StudioScreen):
 
     MODE = "identity"
     HELP = """An identity: photos of one person, pet or thing, their masks, and the training of its ID tokens.
-s finds the masks, t trains; w, x and u say how the photo under the cursor is used; m shows the mask as outline, veil, alone, or not."""
+S finds all masks, s that of the photo under the cursor, t trains; w, x and u say how that photo is used; e draws its mask by hand.
+r shows the training runs side by side, < and > go to another, U uses it; p pauses the training, c stops it.
+Where several boxes were found, b goes through them, Space marks some, B makes the mask of those.
+f changes noun and thresholds and segments again."""
     DEFAULT_CSS = """
     IdentityScreen #body { layout: vertical; }
     IdentityScreen #line { height: 1; padding: 0 1; background: $surface; text-wrap: nowrap; text-overflow: ellipsis; }
-    IdentityScreen.-large PictureGrid { width: 12; }
+    IdentityScreen.-large #photos { width: 12; }
     IdentityScreen.-large TrainingPanel { display: none; }
     IdentityScreen #photos-row { height: 1fr; }
-    IdentityScreen PictureGrid { width: 3fr; height: 1fr; }
+    IdentityScreen #photos { width: 3fr; height: 1fr; }
     IdentityScreen #side { width: 2fr; min-width: 40; height: 1fr; padding-left: 1; }
     IdentityScreen #large { width: 1fr; height: 1fr; }
-    IdentityScreen #facts { height: 2; }
+    IdentityScreen #facts { height: auto; min-height: 2; max-height: 5; }
     IdentityScreen #nothing { display: none; padding: 1 3; height: 1fr; }
+    IdentityScreen.-narrow TrainingPanel .-older { display: none; }
+    IdentityScreen.-runs RunsView { display: block; }
+    IdentityScreen.-runs #photos-row, IdentityScreen.-runs TrainingPanel #row { display: none; }
+    IdentityScreen.-runs TrainingPanel { height: 1; display: block; }
     IdentityScreen.-empty #nothing { display: block; }
     IdentityScreen.-empty #photos-row, IdentityScreen.-empty TrainingPanel { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "New", id="identity.new", tooltip="Add an identity from a folder of photos"),
         Binding("a", "add_photos", "Add photos", show=False, id="identity.add_photos", tooltip="Copy more photos into this identity"),
-        Binding("s", "segment", "Segment", id="identity.segment", tooltip="Find the masks of all photos that are on automatic"),
+        Binding("s", "segment(False)", "Segment", id="identity.segment", tooltip="Find the mask of the photo under the cursor"),
+        Binding("S", "segment(True)", "Segment all", id="identity.segment_all", tooltip="Find the masks of all photos on automatic"),
         Binding("t", "train", "Train", id="identity.train", tooltip="Train this identity's ID tokens"),
-        Binding("T", "train_with", "Train with…", show=False, id="identity.train_with", tooltip="Train with other steps, rate or tokens"),
+        Binding("T", "train_with", "Train with…", show=False, id="identity.train_with", tooltip="Train again with other settings"),
+        Binding("r", "runs", "Runs", show=False, id="identity.runs", tooltip="The training runs side by side, and back to the photos"),
+        Binding("less_than_sign", "run(-1)", "Run before", show=False, id="identity.run_before", tooltip="Show the training run before"),
+        Binding("greater_than_sign", "run(1)", "Next run", show=False, id="identity.run_next", tooltip="Show the next training run"),
+        Binding("U", "use_run", "Use this run", show=False, id="identity.use_run", tooltip="Let prompts use the training run shown"),
+        Binding("p", "pause", "Pause", show=False, id="identity.pause", tooltip="Pause the training after its step, or go on with it"),
+        Binding("c", "stop", "Stop", show=False, id="identity.stop", tooltip="Stop the training, or the segmenting, for good"),
         Binding("m", "mask", "Mask view", id="identity.mask", tooltip="Mask as outline, veil over the background, alone, or hidden"),
+        Binding("e", "edit", "Edit mask", id="identity.edit", tooltip="Draw this photo's mask by hand"),
+        Binding("b", "box", "Next box", show=False, id="identity.box", tooltip="Go through the boxes that were found in this photo"),
+        Binding("space", "mark", "Mark box", show=False, id="identity.mark", tooltip="Mark this box, to make the mask of several"),
+        Binding("B", "cut", "Mask of boxes", show=False, id="identity.cut", tooltip="Make the mask of the marked boxes, or of this one"),
+        Binding("f", "find", "Find with…", show=False, id="identity.find", tooltip="Change noun and thresholds, and segment again"),
+        Binding("M", "take_mask", "Take mask", show=False, id="identity.take_mask", tooltip="Take a mask drawn in another program"),
         Binding("w", "state('whole')", "Whole", id="identity.whole", tooltip="Use the whole photo, without a mask"),
         Binding("x", "state('left-out')", "Leave out", id="identity.leave_out", tooltip="Leave this photo out of training"),
         Binding("u", "state('automatic')", "Auto", id="identity.automatic", tooltip="Use the mask that segmenting finds"),
@@ -110,17 +132,21 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
         super().__init__()
         self.seen = Seen()
         self.mask_style: MaskStyle = "outline"
+        self._box: int | None = None  # the box under the box cursor, of the photo under the cursor
+        self._marked: set[int] = set()
+        self._run_name = ""
         self._job_states: tuple[object, ...] = ()
 
     def body(self) -> ComposeResult:
         with Vertical(id="body"):
             yield Static(markup=False, id="line")
             with Horizontal(id="photos-row"):
-                yield PictureGrid((12, 5), noun="photo", empty="no photos: a adds some")
+                yield PictureGrid((12, 5), noun="photo", empty="no photos: a adds some", id="photos")
                 with Vertical(id="side"):
                     yield Picture(id="large")
                     yield Static(markup=False, id="facts")
             yield Static(NO_PROJECT, markup=False, id="nothing")
+            yield RunsView()
             yield TrainingPanel()
 
     # ── reading and showing ──
@@ -161,19 +187,42 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
             return ""
         if seen.identity.consent is False:
             return f"{plain(seen.identity.name)} did not agree: nothing is trained or made; N gives another answer"
-        if seen.run is not None:
-            return (
-                f"{seen.run.name} is trained: prompts may name {plain(seen.identity.token)}"
-                if seen.run.finished
-                else f"{seen.run.name} is not finished"
-            )
+        if (shown := self.shown_run) is not None:
+            return self._about_run(shown, seen.identity.token)
         if not any(photo.has_mask for photo in seen.photos):
-            return "s finds the masks, t trains"
+            return "S finds the masks, t trains"
         return "t trains"
+
+    @property
+    def shown_run(self) -> SeenRun | None:
+        """The run whose curves are shown: the one that < and > went to, else the newest."""
+        chosen = next((seen for seen in self.runs if seen.name == self._run_name), None)
+        return chosen or (self.runs[-1] if self.runs else None)
+
+    @property
+    def runs(self) -> tuple[SeenRun, ...]:
+        """All runs, oldest first; one that is not finished has the steps and settings that its job says."""
+        jobs = {str(job.result.get("run")): job for job in self.studio.snapshot.jobs if job.kind == "train"}
+        return tuple(
+            seen.as_planned(jobs[str(seen.run.folder)].settings.get("training", {}))
+            if not seen.run.finished and str(seen.run.folder) in jobs
+            else seen
+            for seen in self.seen.runs
+        )
+
+    def _about_run(self, shown: SeenRun, token: str) -> str:
+        name = plain(shown.name)
+        if not shown.run.finished:
+            return f"{name} is not finished"
+        if shown.name == self.seen.used:
+            return f"{name} is trained: prompts may name {plain(token)}"
+        return f"{name} is trained; prompts use {plain(self.seen.used or 'none')}: U uses this one"
 
     def _show(self, seen: Seen) -> None:
         changed = (self.seen.identity.name if self.seen.identity else "") != (seen.identity.name if seen.identity else "")
         self.seen = seen
+        if changed:
+            self._run_name = ""
         self.set_class(seen.identity is None, "-empty")
         self.query_one("#nothing", Static).update(
             Text(plain(seen.problem, lines=True) if seen.problem else NOTHING if self.project else NO_PROJECT)
@@ -181,11 +230,11 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
         self._show_line()
         self._show_tiles()
         panel = self.query_one(TrainingPanel)
-        panel.show_run(seen.run, seen.losses, seen.steps)
+        self._show_runs()
         if seen.identity is not None:
             self.studio.identity_name = seen.identity.name
             if changed:
-                self.query_one(PictureGrid).focus()
+                self._focus()
         job = self._job(self.studio.snapshot)
         panel.show_job(job, self.studio.snapshot.stages.get(job.id, ()) if job else (), self._otherwise())
 
@@ -198,16 +247,18 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
             line.append(plain(identity.name), "bold")
             answer = {None: "", True: " (agreed)", False: " (did not agree)"}[identity.consent]
             line.append(f"{place} · {plain(identity.noun)}{answer} · {plain(identity.token)} · {len(seen.photos)} photos, {masks} masks · ")
-            line.append(f"{seen.run.name}" if seen.run else "not trained")
+            line.append(plain(seen.used) if seen.used else "not trained")
         self.query_one("#line", Static).update(line)
 
     def _show_tiles(self) -> None:
         marks = {"automatic": "·", "corrected": "*", "whole": "□", "left-out": "×"}
         tiles = []
         for photo in self.seen.photos:
-            mark = "✓" if photo.state == "automatic" and photo.has_mask else marks[photo.state]
+            mark = marks[photo.state]
+            if photo.state == "automatic" and photo.has_mask:
+                mark = "!" if photo.name in self.seen.found and self.seen.found[photo.name].warnings else "✓"
             tiles.append(Tile(photo.name, self._source(photo), photo.name, mark, "dim" if photo.state == "left-out" else ""))
-        self.query_one(PictureGrid).fill(tiles)
+        self.query_one("#photos", PictureGrid).fill(tiles)
         self._show_large()
 
     def _source(self, photo: "Photo") -> Source:
@@ -217,26 +268,187 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
     @property
     def photo(self) -> "Photo | None":
         """The photo under the cursor."""
-        tile = self.query_one(PictureGrid).current
+        tile = self.query_one("#photos", PictureGrid).current
         return next((photo for photo in self.seen.photos if tile and photo.name == tile.key), None)
+
+    def to_copy(self) -> str:
+        """The path of the photo under the cursor; of the run shown, where the runs are."""
+        shown, photo = self.shown_run, self.photo
+        if self.has_class("-runs") and shown is not None:
+            return str(shown.run.folder)
+        return str(photo.path) if photo else ""
 
     def _show_large(self) -> None:
         photo = self.photo
-        self.query_one("#large", Picture).show(self._source(photo) if photo else None, "")
+        self.query_one("#large", Picture).show(replace(self._source(photo), boxes=self._shown_boxes()) if photo else None, "")
         facts = Text(overflow="ellipsis")
         if photo:
-            words = STATE_WORDS[photo.state] if photo.state != "automatic" or photo.has_mask else "no mask yet: s finds it, w does without"
+            masked = photo.state != "automatic" or photo.has_mask
+            words = STATE_WORDS[photo.state] if masked else "no mask yet: s finds it, e draws it, w does without"
             facts.append(f"{plain(photo.name)}\n", "bold").append(words)
             if photo.has_mask and photo.state in ("automatic", "corrected"):
                 facts.append(f" · shown: {self.mask_style} (m)", "dim")
+        self._add_boxes(facts)
         self.query_one("#facts", Static).update(facts)
+
+    # ── boxes ──
+
+    @property
+    def found(self) -> "FoundBoxes | None":
+        """What grounding saw in the photo under the cursor, unless its mask is not made of that."""
+        photo = self.photo
+        return self.seen.found.get(photo.name) if photo is not None and photo.state == "automatic" else None
+
+    def _shown_boxes(self) -> tuple[ShownBox, ...]:
+        found = self.found
+        if found is None:
+            return ()
+        shown = []
+        for at, box in enumerate(found.box):
+            colour = BOX_MARKED if at in self._marked else BOX_TAKEN if at in found.chosen else BOX_OTHER
+            words = f"{at + 1}  {box.score:.2f}"
+            shown.append(ShownBox(box.left, box.top, box.right, box.bottom, words, colour, strong=at == self._box))
+        return tuple(sorted(shown, key=lambda box: box.strong))  # the one under the cursor is drawn last
+
+    def _add_boxes(self, facts: Text) -> None:
+        """The boxes with their scores, and the warnings, below the photo's name and state."""
+        found = self.found
+        if found is None:
+            return
+        facts.append("\nboxes", "dim")
+        for at, box in enumerate(found.box):
+            mark = "+" if at in self._marked else "✓" if at in found.chosen else " "
+            facts.append(f" {mark}{at + 1} {plain(box.label)} {box.score:.2f}", "reverse" if at == self._box else "")
+        if self._box is not None:
+            facts.append(" · Space marks, B makes the mask", "dim")
+        elif len(found.box) > 1:
+            facts.append(" · b", "dim")
+        for warning in found.warnings:
+            facts.append(f"\n! {plain(warning)}")
+
+    def action_box(self) -> None:
+        """The next box of this photo."""
+        found = self.found
+        if found is None or not found.box:
+            self.say("No boxes are known of this photo: s looks for them.")
+            return
+        self._box = 0 if self._box is None else (self._box + 1) % len(found.box)
+        self._show_large()
+
+    def action_mark(self) -> None:
+        """This box is one of those that the mask will be made of, or is no longer."""
+        if self._box is None:
+            self.action_box()
+        elif self._box in self._marked:
+            self._marked.discard(self._box)
+        else:
+            self._marked.add(self._box)
+        self._show_large()
+
+    def action_cut(self) -> None:
+        """Enqueue the mask of the marked boxes."""
+        pick = sorted(self._marked) or ([self._box] if self._box is not None else [])
+        if pick:
+            self._segment(self.photo, pick)
+        else:
+            self.say("b goes to a box, Space marks several; then B makes the mask of them.")
+
+    def _forget_boxes(self) -> None:
+        self._box, self._marked = None, set()
+
+    # ── runs ──
+
+    def _show_runs(self) -> None:
+        shown = self.shown_run
+        self.query_one(TrainingPanel).show_run(shown)
+        if shown is None:
+            self.remove_class("-runs")
+        elif self.has_class("-runs"):
+            self.query_one(RunsView).show(self.runs, self.seen.used, shown.name)
+
+    def _focus(self) -> None:
+        """The keys go to the photos, or to the previews of the shown run."""
+        grid = self.query("RunColumn.-shown PictureGrid") if self.has_class("-runs") else self.query("#photos")
+        if grid:
+            grid.first().focus()
+
+    def action_runs(self) -> None:
+        """The runs side by side in place of the photos, and back."""
+        if not self.seen.runs:
+            self.say("Nothing is trained yet: t trains.")
+            return
+        self.toggle_class("-runs")
+        self._show_runs()
+        self.call_after_refresh(self._focus)
+
+    def action_run(self, by: int) -> None:
+        """Show the run before or the next one."""
+        shown, runs = self.shown_run, self.runs
+        if shown is None:
+            self.say("Nothing is trained yet: t trains.")
+            return
+        self._run_name = runs[(runs.index(shown) + by) % len(runs)].name
+        self._show_runs()
+        self._focus()
+        self.queue_changed(self.studio.snapshot)
+
+    def action_use_run(self) -> None:
+        """Prompts use the shown run from now on."""
+        identity, shown = self.seen.identity, self.shown_run
+        if identity is None or shown is None:
+            self.say("Nothing is trained yet: t trains.")
+            return
+
+        def done(_: object) -> None:
+            self.say(f"Prompts that name {identity.token} use {shown.name} from now on; queued clips keep theirs.")
+            self.project_changed()
+
+        self.attempt(lambda: identity.use_run(shown.name), done, group="use")
+
+    # ── the job at work ──
+
+    def _open_job(self) -> "Job | None":
+        job = self._job(self.studio.snapshot)
+        if job is None or job.is_finished:
+            self.say("Nothing of this identity is waiting or running: t trains.")
+            return None
+        return job
+
+    def action_pause(self) -> None:
+        """Pause the training after its step, or go on with it."""
+        if (job := self._open_job()) is None:
+            return
+        store = self.studio.queue.store
+        if job.state == "paused" or job.request == "pause":
+            self.attempt(lambda: store.resume(job.id), lambda _: self.enqueued(f"#{job.id} goes on"))
+        else:
+            words = "pauses after its step; p goes on" if job.state == "running" else "is paused; p goes on"
+            self.attempt(lambda: store.pause(job.id), lambda _: self.say(f"#{job.id} {words}"))
+
+    def action_stop(self) -> None:
+        """Ask, then stop the training for good."""
+        if (job := self._open_job()) is None:
+            return
+        store = self.studio.queue.store
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                told = f"#{job.id} is stopped; r on the queue screen takes it up again."
+                self.attempt(lambda: store.cancel(job.id), lambda _: self.say(told))
+
+        kept = "What it has learnt so far stays in its folder."
+        self.app.push_screen(Confirm(f"Stop #{job.id} {job.title}?", [kept], "stop it"), answered)
 
     def on_picture_grid_opened(self, message: PictureGrid.Opened) -> None:
         """The photo takes the room of the training, and gives it back."""
-        self.toggle_class("-large")
+        if message.grid.id == "photos":
+            self.toggle_class("-large")
 
     def on_picture_grid_moved(self, message: PictureGrid.Moved) -> None:
         """Another photo is under the cursor."""
+        if message.grid.id != "photos":
+            return
+        self._forget_boxes()
         self._show_large()
 
     # ── verbs ──
@@ -268,20 +480,82 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
             self.studio.identity_name = names[(names.index(self.seen.identity.name) + by) % len(names)]
             self.project_changed()
 
-    def action_segment(self) -> None:
-        """Enqueue the segmenting of this identity."""
+    def action_segment(self, everything: bool) -> None:
+        """Enqueue the segmenting of all photos on automatic, or of the one under the cursor."""
+        if everything or self.photo is not None:
+            self._segment(None if everything else self.photo)
+
+    def _segment(self, photo: "Photo | None", pick: "Pick" = "best") -> None:
         if (found := self._identity()) is not None:
             from vcd_studio.jobs.enqueue import enqueue_segment
             from vcd_studio.jobs.needed import need_pack
 
-            project, identity = found
+            project, name = found[0], found[1].name
             queue = self.studio.queue
 
             def work() -> str:
                 need_pack(project.pack)
-                return f"Enqueued: {enqueue_segment(queue.store, project, identity).title}"
+                job = enqueue_segment(queue.store, project, name, photo=photo.name if photo else None, pick=pick)
+                return f"Enqueued: {job.title}"
 
+            self._forget_boxes()
             self.attempt(work, self.enqueued)
+
+    def action_find(self) -> None:
+        """Ask for noun and thresholds, keep them, and segment again."""
+        if (found := self._identity()) is None:
+            return
+        identity, photo = found[1], self.photo
+        fields = [
+            Field("noun", "What is it, in a word or two?", identity.noun),
+            _consent_field(_answer(identity)),
+            Field("box_threshold", "Box threshold (0 to 1: lower finds more)", str(identity.segmentation.box_threshold)),
+            Field("text_threshold", "Text threshold (0 to 1: lower is less strict)", str(identity.segmentation.text_threshold)),
+            Field("which", "Then segment", "this photo", choices=("this photo", "all photos")),
+        ]
+
+        def work(values: Values) -> str:
+            from vcd_studio.project.settings import override_from_text
+
+            names = ("box_threshold", "text_threshold")
+            identity.set_section("segmentation", **dict(override_from_text(f"{name}={values[name]}") for name in names))
+            identity.set_noun(values["noun"], CONSENT[values["consent"]])
+            return values["which"]
+
+        def done(which: str | None) -> None:
+            if which is not None:
+                self.project_changed()
+                self._segment(photo if which == "this photo" else None)
+
+        self.app.push_screen(Form(f"Find {identity.name} with other words", fields, work, "segments"), done)
+
+    def action_edit(self) -> None:
+        """Draw the mask of the photo under the cursor."""
+        identity, photo = self.seen.identity, self.photo
+        if identity is None or photo is None:
+            return
+        if self.studio.terminal.graphics == "off":
+            self.say("Pictures are off here; draw the mask in another program, and M takes it.")
+            return
+        from vcd_studio.tui.screens.mask_editor import MaskEditor
+
+        self.app.push_screen(MaskEditor(identity, photo), lambda _: self.project_changed())
+
+    def action_take_mask(self) -> None:
+        """Ask for a mask file, and keep a copy of it as this photo's mask."""
+        identity, photo = self.seen.identity, self.photo
+        if identity is None or photo is None:
+            return
+
+        def work(values: Values) -> bool:
+            if not values["file"]:
+                raise InputError("Write the mask's file; → takes the suggested name.")
+            identity.take_mask(photo.name, Path(values["file"]).expanduser())
+            return True
+
+        note = "A black and white picture of the photo's own size: light is the subject. It is copied; the photo stays as it is."
+        form = Form(f"Take a mask for {photo.name}", [Field("file", "Mask file", hint="~/masks/03.png", path=True)], work, "takes it", note)
+        self.app.push_screen(form, lambda done: self.project_changed() if done else None)
 
     def action_train(self) -> None:
         """Enqueue a training with the identity's own settings."""
@@ -309,8 +583,9 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
         """Ask for other settings, then train."""
         if (found := self._identity()) is None:
             return
-        training = found[1].training
-        fields = [Field(name, label, str(getattr(training, name))) for name, label in TRAINING_FIELDS]
+        training, shown = found[1].training, self.shown_run
+        before = shown.settings if shown is not None else {}
+        fields = [Field(name, label, str(before.get(name, getattr(training, name)))) for name, label in TRAINING_FIELDS]
 
         def work(values: Values) -> dict[str, object]:
             from vcd_studio.project.settings import override_from_text
@@ -329,8 +604,7 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
             self._ask_noun(found[1], found[1].noun)
 
     def _ask_noun(self, identity: "Identity", noun: str, note: str = "") -> None:
-        answer = next(words for words, consent in CONSENT.items() if consent is identity.consent)
-        fields = [Field("noun", "What is it, in a word or two?", noun), _consent_field(answer)]
+        fields = [Field("noun", "What is it, in a word or two?", noun), _consent_field(_answer(identity))]
 
         def work(values: Values) -> bool:
             identity.set_noun(values["noun"], CONSENT[values["consent"]])
@@ -388,7 +662,7 @@ s finds the masks, t trains; w, x and u say how the photo under the cursor is us
     def _added(self, identity: "Identity | None") -> None:
         if identity is not None:
             self.studio.identity_name = identity.name
-            self.say(f"{identity.name} is added: s finds the masks, t trains.")
+            self.say(f"{identity.name} is added: S finds the masks, t trains.")
             self.project_changed()
 
     def action_add_photos(self) -> None:
@@ -417,6 +691,10 @@ def _is_person(values: Values) -> bool:
     from vcd_studio.project.identity import is_human
 
     return is_human(values["noun"])
+
+
+def _answer(identity: "Identity") -> str:
+    return next(words for words, consent in CONSENT.items() if consent is identity.consent)
 
 
 def _consent_field(answer: str = "not asked") -> Field:

@@ -173,6 +173,10 @@ class ProjectsScreen(StudioScreen):
         at = self.query_one(OptionList).highlighted
         return self.entries[at] if at is not None and at < len(self.entries) else None
 
+    def to_copy(self) -> str:
+        """The path of the project under the cursor."""
+        return str(self.current.path) if self.current else ""
+
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Show it at the side."""
         one = self.current

@@ -18,7 +18,7 @@ from vcd_studio.tui.screens.dialogs.dialogs import Confirm
 from vcd_studio.tui.screens.dialogs.form import Choice, Values
 from vcd_studio.tui.widgets.chrome.bars import amount, clock
 from vcd_studio.tui.widgets.prompts.expansion import Expansion
-from vcd_studio.tui.widgets.prompts.reading import Reading, read_prompts, read_seeds
+from vcd_studio.tui.widgets.prompts.reading import Reading, completion, read_prompts, read_seeds, unknown_names
 
 if TYPE_CHECKING:
     from vcd_studio.jobs.enqueue import Plan
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vcd_studio.project.project import Project
     from vcd_studio.settings import DescriberSettings
 
+UNKNOWN = "underline bold"  # a name that no identity or wildcard of the project has
 READ_AFTER = 0.3  # seconds without typing before the text is read
 NO_PROJECT = "No project is open.\n\n  1  shows the projects; there n begins one, Enter opens one"
 STAGES: dict[str, tuple[str, ...] | None] = {
@@ -40,6 +41,7 @@ class Editor(TextArea):
     """The text of prompts.toml. Escape leaves it for the list at its side, so that single keys are commands again."""
 
     HELP = """The prompt list as a file: one [[prompt]] each; {snow|rain} makes a clip of each, <name> stands for an identity.
+A name that is begun is completed in grey: → takes it. A name that is none of the project's is underlined.
 Ctrl+Z undoes, Ctrl+S saves, Escape goes to the list at the side, where e enqueues."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
@@ -47,13 +49,32 @@ Ctrl+Z undoes, Ctrl+S saves, Escape goes to the list at the side, where e enqueu
         ),
     ]
 
-    def get_line(self, line_index: int) -> Text:
-        """A line as it is drawn: what a terminal would obey is shown as a sign; the document keeps it."""
-        return Text(in_place(self.document.get_line(line_index)), end="", no_wrap=True)
+    names: tuple[str, ...] = ()
 
     def action_leave_editor(self) -> None:
         """To the list."""
         self.screen.query_one(Expansion).focus()
+
+    def know(self, names: tuple[str, ...]) -> None:
+        """Complete these tokens and wildcards, and underline all others."""
+        if names != self.names:
+            self.names = names
+            self._line_cache.clear()
+            self.refresh()
+
+    def update_suggestion(self) -> None:
+        """The rest of a name that was begun at the end of a word."""
+        row, column = self.cursor_location
+        line = self.document.get_line(row)
+        after = line[column : column + 1]
+        self.suggestion = "" if after.isalnum() else completion(line[:column], self.names)
+
+    def get_line(self, line_index: int) -> Text:
+        """A line as it is drawn: unknown names underlined, and what a terminal would obey as a sign; the document keeps it."""
+        line = Text(in_place(self.document.get_line(line_index)), end="", no_wrap=True)
+        for start, end in unknown_names(line.plain, self.names):
+            line.stylize(UNKNOWN, start, end)
+        return line
 
 
 class PromptsScreen(StudioScreen):
@@ -66,7 +87,7 @@ i writes in the file itself, Escape stops writing, Ctrl+S saves."""
     PromptsScreen #body { layout: horizontal; }
     PromptsScreen #writing { width: 1fr; height: 1fr; }
     PromptsScreen #file { height: 1; padding: 0 1; background: $surface; text-wrap: nowrap; text-overflow: ellipsis; }
-    PromptsScreen Editor { height: 1fr; border: none; padding: 0; }
+    PromptsScreen Editor, PromptsScreen Editor:focus { height: 1fr; border: none; padding: 0; }
     PromptsScreen #meaning { width: 38; height: 1fr; padding-left: 1; }
     PromptsScreen Expansion { height: 1fr; }
     PromptsScreen .setting { height: 1; width: 1fr; }
@@ -323,6 +344,10 @@ i writes in the file itself, Escape stops writing, Ctrl+S saves."""
         """Other seeds, another count."""
         self._soon()
 
+    def on_choice_changed(self, event: Choice.Changed) -> None:
+        """Other stages, another cost."""
+        self._soon()
+
     def _soon(self) -> None:
         if self._timer is not None:
             self._timer.stop()
@@ -333,21 +358,35 @@ i writes in the file itself, Escape stops writing, Ctrl+S saves."""
         self._show_file()
         if project is None or path is None:
             return
-        text, seeds = self.text, self.query_one("#seeds", Input).value
-        self.attempt(lambda: read_prompts(project, text, path.name, read_seeds(seeds)), self._show_reading, group="expand", exclusive=True)
+        text, seeds, stages = self.text, self.query_one("#seeds", Input).value, STAGES[self.query_one(Choice).value]
+        queue = self.studio.queue
+
+        def work() -> Reading:
+            return read_prompts(project, text, path.name, read_seeds(seeds), stages, queue.store)
+
+        self.attempt(work, self._show_reading, group="expand", exclusive=True)
 
     def _show_reading(self, reading: Reading) -> None:
         expansion = self.query_one(Expansion)
         expansion.show(reading)
+        self.query_one(Editor).know(reading.names)
         if self._go_to is not None and self._go_to < len(reading.prompts):
             expansion.highlighted = self._go_to
             self._go_to = None
         wrong = sum(bool(one.problem) for one in reading.prompts) + bool(reading.problem)
         clips = sum(one.clips for one in reading.prompts)
         words = f"{len(reading.prompts)} prompts, {clips} clips" + (f", {wrong} wrong" if wrong else "")
+        times = [one.seconds for one in reading.prompts]
+        words += f" · {amount(sum(one.bytes for one in reading.prompts))}" if clips else ""
+        words += f" · {clock(sum(time for time in times if time))}" if clips and None not in times else ""
         self.query_one("#sum", Static).update(words)
 
     # ── verbs ──
+
+    def to_copy(self) -> str:
+        """The prompt under the cursor, or the first marked one, as it is written."""
+        chosen = self.query_one(Expansion).chosen()
+        return chosen[0].prompt.written if chosen else ""
 
     def action_write(self) -> None:
         """Into the editor."""

@@ -134,6 +134,14 @@ The line below says how long all of it will take, as far as that is known. / fil
         wanted = self.query_one(JobTree).job
         return next((job for job in self.studio.snapshot.jobs if job.id == wanted), None)
 
+    def to_copy(self) -> str:
+        """What came of the job under the cursor: its error, or the folder it made; else its title."""
+        job = self.job
+        if job is None:
+            return ""
+        made = next((str(job.result[key]) for key in ("clip", "run", "report") if key in job.result), "")
+        return job.error or made or job.title
+
     def _show_job(self, job_id: int | None) -> None:
         if job_id != self._log_of:
             self._log_of, self._last_event = job_id, 0

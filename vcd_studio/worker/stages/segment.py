@@ -9,6 +9,7 @@ from vcd_studio.method.protocols import Networks
 from vcd_studio.method.segmentation import NothingFound, mask_warnings, segment
 from vcd_studio.models.middle import LABEL
 from vcd_studio.project.errors import InputError
+from vcd_studio.project.found_boxes import FoundBox, FoundBoxes, write_boxes
 from vcd_studio.project.identity import Photo
 from vcd_studio.project.photos import open_photo, write_mask
 from vcd_studio.worker.context import StageContext
@@ -43,6 +44,7 @@ def mask_photo(context: StageContext, networks: Networks, photo: Photo) -> dict[
             "mark the photos as whole or draw masks."
         )
     thresholds = context.settings["segmentation"]
+    pick = context.settings.get("pick", "best")
     entry: dict[str, Any] = {"name": photo.name, "boxes": [], "chosen": [], "warnings": []}
     try:
         result = segment(
@@ -52,6 +54,7 @@ def mask_photo(context: StageContext, networks: Networks, photo: Photo) -> dict[
             networks.segmenter,
             thresholds["box_threshold"],
             thresholds["text_threshold"],
+            pick,
         )
     except NothingFound as error:
         entry["warnings"] = [str(error)]
@@ -65,4 +68,14 @@ def mask_photo(context: StageContext, networks: Networks, photo: Photo) -> dict[
         warnings = [f"nothing in the pack finds a {context.settings['noun']}, so the mask is of {LABEL}: look at it", *warnings]
     for warning in warnings:
         context.log(f"{photo.name}: {warning}", "warning")
-    return {**entry, "boxes": [asdict(box) for box in result.boxes], "chosen": list(result.chosen), "warnings": warnings}
+    boxes = [asdict(box) for box in result.boxes]
+    found = FoundBoxes(
+        noun=context.settings["noun"],
+        **thresholds,
+        chosen=result.chosen,
+        picked=isinstance(pick, list),
+        warnings=tuple(warnings),
+        box=tuple(FoundBox(**box) for box in boxes),
+    )
+    write_boxes(photo.mask_path, found)
+    return {**entry, "boxes": boxes, "chosen": list(result.chosen), "warnings": warnings}

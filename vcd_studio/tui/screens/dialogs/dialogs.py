@@ -33,6 +33,7 @@ class Complaint(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,space", "close", "Close", id="complaint.close", tooltip="Close this message"),
         Binding("t", "trace", "Traceback", id="complaint.trace", tooltip="Show or hide the traceback"),
+        Binding("y", "copy", "Copy", id="complaint.copy", tooltip="Copy the message and its traceback (OSC 52, works over SSH)"),
     ]
 
     def __init__(self, sentence: str, trace: str = "") -> None:
@@ -44,11 +45,15 @@ class Complaint(ModalScreen[None]):
             yield Static(Text(plain(self.sentence)), markup=False, id="sentence")
             with VerticalScroll(id="trace"):
                 yield Static(Text("\n".join(plain(line) for line in self.trace.splitlines())), markup=False)
-            yield Static("Enter closes" + (" · t traceback" if self.trace else ""), markup=False, classes="keys")
+            yield Static("Enter closes · y copies" + (" · t traceback" if self.trace else ""), markup=False, classes="keys")
 
     def action_close(self) -> None:
         """Back to the screen below."""
         self.dismiss()
+
+    def action_copy(self) -> None:
+        """Copy the message, its cause below it."""
+        self.app.copy_to_clipboard(plain(f"{self.sentence}\n\n{self.trace}".strip(), lines=True))
 
     def action_trace(self) -> None:
         """Show or hide the traceback."""

@@ -17,6 +17,25 @@ from vcd_studio.tui.widgets.pictures.source import Source
 
 PLAY_PIXELS = 320  # the longest side of a frame that is played: more is more than a terminal takes in time
 PLAY_COLOURS = 64
+PLAY_BYTES = 1_000_000  # a second, over all films of the screen: about eight frames of 320 × 375 at 64 colours
+
+
+class Bandwidth:
+    """A bucket of bytes that fills with time: a frame is drawn when it is in, else dropped, so that a slow line stays usable."""
+
+    def __init__(self, most: int = PLAY_BYTES) -> None:
+        self.most = most
+        self._left = float(most)
+        self._at = 0.0
+
+    def take(self, size: int, now: float) -> bool:
+        """Whether `size` bytes may be written at `now` (seconds, rising). A frame larger than a second's bytes waits for them all."""
+        self._left = min(float(self.most), self._left + (now - self._at) * self.most)
+        self._at = now
+        if self._left < min(size, self.most):
+            return False
+        self._left -= size
+        return True
 
 
 class Film(Widget):
@@ -76,10 +95,10 @@ class Film(Widget):
         """How many frames can be played."""
         return len(self._encoded)
 
-    def play(self, index: int) -> None:
-        """Draw this frame if it is ready and not drawn already."""
+    def play(self, index: int, bandwidth: Bandwidth, now: float) -> None:
+        """Draw this frame if it is ready, not drawn already, and the line has room for it."""
         encoded = self._encoded.get(index)
-        if encoded is not None and index != self._shown:
+        if encoded is not None and index != self._shown and bandwidth.take(_bytes(encoded), now):
             self._shown = index
             self.query_one(Picture).show_encoded(encoded)
 
@@ -91,6 +110,11 @@ class Film(Widget):
     def on_unmount(self) -> None:
         """Let the thread end."""
         self._give_up.set()
+
+
+def _bytes(encoded: Encoded) -> int:
+    """About how much is written to draw it: a picture's data, or the letters and colours of its half cells."""
+    return len(encoded.data) or sum(40 * len(strip._segments) + strip.cell_length * 3 for strip in encoded.strips)
 
 
 def play_cells(cells: tuple[int, int], terminal: Terminal) -> tuple[int, int]:

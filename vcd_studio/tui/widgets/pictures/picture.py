@@ -49,6 +49,23 @@ class Encodings:
                 self._kept.popitem(last=False)
 
 
+def _kept_or_encoded(source: Source, stamp: Stamp, cells: tuple[int, int], terminal: Terminal) -> Encoded:
+    """From the disk, where it was encoded before; else anew. Raises InputError or OSError where the picture cannot be read."""
+    limit = cells[0] * terminal.cell_width, cells[1] * terminal.cell_height
+    if terminal.graphics != "sixel":
+        return encode(source.load(limit), cells, terminal)
+    from vcd_studio.locations import cache_dir
+    from vcd_studio.tui.widgets.pictures.kept import KeptPictures
+
+    kept = KeptPictures(cache_dir() / "pictures")
+    path = kept.path(source, stamp, cells, terminal)
+    encoded = kept.get(path)
+    if encoded is None:
+        encoded = encode(source.load(limit), cells, terminal)
+        kept.put(path, encoded)
+    return encoded
+
+
 class Picture(Widget):
     """Shows a Source, or an Encoded picture handed in ready (a clip being played), centred in its fixed size."""
 
@@ -126,8 +143,7 @@ class Picture(Widget):
         encoded, problem = self.encodings.get(key) if terminal.graphics != "kitty" else None, ""
         if encoded is None:
             try:
-                limit = cells[0] * terminal.cell_width, cells[1] * terminal.cell_height
-                encoded = encode(source.load(limit), cells, terminal)
+                encoded = _kept_or_encoded(source, stamp, cells, terminal)
                 self.encodings.put(key, encoded)
             except Exception as error:  # a picture that cannot be shown must never take the screen down
                 problem = str(error) or type(error).__name__
@@ -205,5 +221,6 @@ class Picture(Widget):
         top = (height - len(wrapped)) // 2
         for at, line in enumerate(wrapped):
             line.truncate(width, pad=True)
-            lines[top + at] = Strip(line.render(self.app.console), width).adjust_cell_length(width, style)
+            words_styled = Segment.apply_style(line.render(self.app.console), style)  # rich leaves a text without spans plain
+            lines[top + at] = Strip(words_styled, width).adjust_cell_length(width, style)
         return lines

@@ -14,12 +14,26 @@ Stamp = tuple[tuple[int, int] | None, ...]
 
 
 @dataclass(frozen=True)
+class ShownBox:
+    """A box to draw, in pixels of the file's picture; `words` stand at its corner, and a strong one has the thicker line."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    words: str
+    colour: tuple[int, int, int]
+    strong: bool = False
+
+
+@dataclass(frozen=True)
 class Source:
-    """A picture file and how its mask, if any, is shown."""
+    """A picture file, how its mask, if any, is shown, and boxes over it."""
 
     path: Path
     mask: Path | None = None
     style: MaskStyle = "none"
+    boxes: tuple[ShownBox, ...] = ()
 
     def stamp(self) -> Stamp:
         """Modification time and size of every file behind this picture; None for one that is not there."""
@@ -30,13 +44,30 @@ class Source:
         from vcd_studio.project.photos import open_photo
 
         image = open_photo(self.path, smallest=1)
+        width = image.width
         if image.width > limit[0] or image.height > limit[1]:
             image.thumbnail(limit)
         elif image.width * 2 <= limit[0]:
             image = _enlarge(image, limit)
         if self.mask is not None and self.style != "none" and self.mask.exists():
             image = with_mask(image, _mask(self.mask), self.style)
+        for box in self.boxes:
+            _draw_box(image, box, image.width / width)
         return image
+
+
+def _draw_box(image: "Image", box: ShownBox, scale: float) -> None:
+    """The box, scaled, and its words on its own colour at the corner inside."""
+    from PIL import ImageDraw, ImageFont
+
+    line = max(1, min(image.size) // 100) * (2 if box.strong else 1)
+    left, top = min(image.width - 1, box.left * scale), min(image.height - 1, box.top * scale)
+    right, bottom = max(left, min(image.width, box.right * scale) - 1), max(top, min(image.height, box.bottom * scale) - 1)
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((left, top, right, bottom), outline=box.colour, width=line)
+    font = ImageFont.load_default(max(10, min(image.size) // 16))
+    pen.rectangle(pen.textbbox((left + line, top + line), box.words, font=font), fill=box.colour)
+    pen.text((left + line, top + line), box.words, fill=(0, 0, 0), font=font)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

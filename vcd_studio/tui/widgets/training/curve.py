@@ -1,4 +1,4 @@
-"""The loss curve, drawn in braille dots: each cell is two dots wide and four high."""
+"""The curves of a training, drawn in braille dots: each cell is two dots wide and four high."""
 
 import csv
 import itertools
@@ -12,19 +12,27 @@ _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 SMOOTHING = 0.85  # share of the past in the smoothed line
 
 
-def read_losses(path: Path) -> list[tuple[int, float]]:
-    """(step, loss) from a loss.csv with a header; a line being written just now is left out. OSError where there is no file."""
-    losses: list[tuple[int, float]] = []
+Points = list[tuple[int, float]]
+"""(step, value)"""
+
+
+def read_curves(path: Path) -> tuple[Points, Points]:
+    """The loss and the tokens' norm from a loss.csv with a header; a line being written just now is left out. OSError without a file.
+
+    Runs that were made before norms were kept have none.
+    """
+    losses: Points = []
+    norms: Points = []
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         for row in csv.DictReader(file):
-            try:
-                loss = float(row.get("loss") or "")
-                step = int(row.get("step") or "")
-            except ValueError:
-                continue
-            if math.isfinite(loss):
-                losses.append((step, loss))
-    return losses
+            for points, key in ((losses, "loss"), (norms, "token_norm")):
+                try:
+                    step, value = int(row.get("step") or ""), float(row.get(key) or "")
+                except ValueError:
+                    continue
+                if math.isfinite(value):
+                    points.append((step, value))
+    return losses, norms
 
 
 def smooth(values: list[float]) -> list[float]:
@@ -66,39 +74,41 @@ def _per_column(points: list[tuple[int, float]], width: int, last_step: int) -> 
     return [*filled, known[-1]]
 
 
-class LossCurve(Widget):
-    """The smoothed loss of a training run, with its highest and lowest value and the last one."""
+class Curve(Widget):
+    """One value of a training run over its steps: its highest and lowest, the line, and the last one. `smoothed`: noise is averaged out."""
 
     ALLOW_SELECT = False
-    DEFAULT_CSS = "LossCurve { width: 1fr; height: 1fr; }"
+    DEFAULT_CSS = "Curve { width: 1fr; height: 1fr; }"
 
-    def __init__(self, id: str | None = None) -> None:
+    def __init__(self, title: str, *, smoothed: bool = False, empty: str = "", id: str | None = None) -> None:
         super().__init__(id=id)
-        self.losses: list[tuple[int, float]] = []
+        self.title, self.smoothed, self.empty = title, smoothed, empty
+        self.points: Points = []
         self.steps = 0
 
-    def show(self, losses: list[tuple[int, float]], steps: int) -> None:
-        """Draw these (step, loss) points on an axis of so many steps."""
-        if (losses, steps) != (self.losses, self.steps):
-            self.losses, self.steps = losses, steps
+    def show(self, points: Points, steps: int) -> None:
+        """Draw these points on an axis of so many steps."""
+        if (points, steps) != (self.points, self.steps):
+            self.points, self.steps = points, steps
             self.refresh()
 
     def render(self) -> Text:
-        """Values left, curve right, steps below."""
+        """Values left, curve right, the last value below."""
         width, height = self.size
-        if not self.losses:
-            return Text("no loss yet: t trains", "dim")
-        smoothed = smooth([loss for _, loss in self.losses])
-        points = [(step, value) for (step, _), value in zip(self.losses, smoothed, strict=False)]
+        if not self.points:
+            return Text(self.empty, "dim")
+        values = [value for _, value in self.points]
+        values = smooth(values) if self.smoothed else values
+        points = [(step, value) for (step, _), value in zip(self.points, values, strict=True)]
         label = 7
         rows = max(1, height - 1)
         lines = braille(points, max(4, width - label), rows, self.steps)
-        high, low = f"{max(smoothed):.4f}", f"{min(smoothed):.4f}"
+        high, low = f"{max(values):.4f}", f"{min(values):.4f}"
         accent = self.app.theme_variables.get("accent", "")
-        text = Text(no_wrap=True)
+        text = Text(no_wrap=True, overflow="ellipsis")
         for at, line in enumerate(lines):
             words = high if at == 0 else low if at == rows - 1 else ""
             text.append(f"{words:<{label}}", "dim")
             text.append(line + "\n", accent)
-        text.append(f"{'loss':<{label}}{smoothed[-1]:.4f} at step {points[-1][0]}" + (f" of {self.steps}" if self.steps else ""), "dim")
+        text.append(f"{self.title} {values[-1]:.4f} at step {points[-1][0]}" + (f" of {self.steps}" if self.steps else ""), "dim")
         return text

@@ -1,4 +1,4 @@
-"""The training of one identity: its progress, its loss curve and its last previews."""
+"""The training of one identity: its progress, its curves and its last previews."""
 
 from typing import TYPE_CHECKING
 
@@ -12,40 +12,42 @@ from vcd_studio.project.text import plain
 from vcd_studio.tui.widgets.chrome.bars import STATE_MARKS, progress
 from vcd_studio.tui.widgets.pictures.picture import Picture
 from vcd_studio.tui.widgets.pictures.source import Source
-from vcd_studio.tui.widgets.training.curve import LossCurve
+from vcd_studio.tui.widgets.training.curve import Curve
+from vcd_studio.tui.widgets.training.runs import SeenRun
 
 if TYPE_CHECKING:
     from vcd_studio.jobs.model import Job, Stage
-    from vcd_studio.project.identity import Run
 
 PREVIEWS = 3
 
 
 class TrainingPanel(Widget):
-    """A line of progress over the curve (left) and the newest previews (right)."""
+    """A line of progress over the curves of loss and token norm (left) and the newest previews (right)."""
 
     DEFAULT_CSS = """
     TrainingPanel { layout: vertical; height: 8; background: $surface; }
     TrainingPanel #progress { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     TrainingPanel #row { height: 1fr; }
-    TrainingPanel LossCurve { padding: 0 1; min-width: 30; }
+    TrainingPanel Curve { padding: 0 1; }
     TrainingPanel Picture { width: 14; height: 1fr; margin-right: 1; }
     """
 
     def compose(self) -> ComposeResult:
         yield Static(markup=False, id="progress")
         with Horizontal(id="row"):
-            yield LossCurve()
+            yield Curve("loss", smoothed=True, empty="no loss yet: t trains", id="loss")
+            yield Curve("norm", id="norm")
             for at in range(PREVIEWS):
-                yield Picture(id=f"preview-{at}")
+                yield Picture(id=f"preview-{at}", classes="-older" if at < PREVIEWS - 1 else "")
 
-    def show_run(self, run: "Run | None", losses: list[tuple[int, float]], steps: int) -> None:
-        """The run's curve and previews."""
-        self.query_one(LossCurve).show(losses, steps)
-        previews = list(run.previews[-PREVIEWS:]) if run else []
+    def show_run(self, seen: SeenRun | None) -> None:
+        """The run's curves and previews, the newest rightmost."""
+        self.query_one("#loss", Curve).show(seen.losses if seen else [], seen.steps if seen else 0)
+        self.query_one("#norm", Curve).show(seen.norms if seen else [], seen.steps if seen else 0)
+        previews = list(seen.run.previews[-PREVIEWS:]) if seen else []
         for at in range(PREVIEWS):
-            picture = self.query_one(f"#preview-{at}", Picture)
-            picture.show(Source(previews[at]) if at < len(previews) else None)
+            place = at - (PREVIEWS - len(previews))
+            self.query_one(f"#preview-{at}", Picture).show(Source(previews[place]) if place >= 0 else None)
 
     def show_job(self, job: "Job | None", stages: "tuple[Stage, ...]", otherwise: str) -> None:
         """How far the newest segmenting or training job is; `otherwise` where there is none worth telling."""
