@@ -379,3 +379,14 @@ async def test_a_project_that_opens_under_the_palette_waits_for_it(studio: Studi
         await pilot.press("escape")
         await until_text(pilot, "photo 1 of 4")
         assert app.current_mode == "identity"
+
+
+async def test_a_page_turned_in_the_empty_palette_breaks_nothing(studio: Studio) -> None:
+    app = studio()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "Welcome to VCD Studio")
+        for _ in range(3):
+            await pilot.press("ctrl+p", "pageup", *"zzzz", "pageup", "pagedown", "escape")
+            await until(pilot, lambda: len(app.screen_stack) == 1, "the screen again")
+        await pilot.press("ctrl+p")
+        await until_text(pilot, "Projects: new")

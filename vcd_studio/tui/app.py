@@ -197,6 +197,13 @@ class StudioApp(App[int]):
         if self._wanted:
             self.call_after_refresh(self.show, self._wanted)
 
+    def action_command_palette(self) -> None:
+        """Every action by name, unless something is open already."""
+        from vcd_studio.tui.commands import Palette
+
+        if len(self.screen_stack) == 1:
+            self.push_screen(Palette(id="--command-palette"))
+
     def action_help(self) -> None:
         """Help for the focused thing."""
         from vcd_studio.tui.help import help_page

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from textual.binding import Binding
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 
 from vcd_studio.tui.widgets.chrome.lines import PLACES
 
@@ -51,6 +51,19 @@ def _commands(title: str, mode: str, owner: type[Any]) -> Iterator[Command]:
     for binding in owner.BINDINGS:
         if isinstance(binding, Binding) and binding.id and binding.description and binding.id != "app.palette":
             yield Command(mode, f"{title}: {binding.description.lower()}", binding.tooltip, binding.action, binding.key, binding.id)
+
+
+class Palette(CommandPalette):
+    """textual's own, but for two moments at which it breaks: when a page is turned in its empty list, and when it has closed while
+    providers were still answering (textual 8.2.8; both found by random use)."""
+
+    def _action_command_list(self, action: str) -> None:
+        if any(command_list.option_count for command_list in self.query(CommandList)):
+            super()._action_command_list(action)
+
+    def _watch__list_visible(self) -> None:
+        if self.query(CommandList):
+            super()._watch__list_visible()
 
 
 class StudioCommands(Provider):

@@ -45,18 +45,22 @@ class TileView(Widget):
 
         view: "TileView"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.picture, self.caption = Picture(), Static(markup=False)
+
     def compose(self) -> ComposeResult:
-        yield Picture()
-        yield Static(markup=False)
+        yield self.picture
+        yield self.caption
 
     def fill(self, tile: Tile | None, cursor: bool) -> None:
         """Show this tile, or nothing."""
         self.set_class(cursor and tile is not None, "-cursor")
-        self.query_one(Picture).show(tile.source if tile else None, "no picture" if tile else "")
+        self.picture.show(tile.source if tile else None, "no picture" if tile else "")
         caption = Text(no_wrap=True, overflow="ellipsis")
         if tile:
             caption.append(f"{tile.mark} {plain(tile.caption)}", "" if cursor else tile.style)
-        self.query_one(Static).update(caption)
+        self.caption.update(caption)
 
     def on_click(self) -> None:
         """Tell the grid."""

@@ -192,7 +192,7 @@ class Picture(Widget):
         encoded = self.encoded
         if encoded is None or not encoded.rows:
             lines = self._words(width, height, style)
-        elif self.screen.is_active:
+        elif self.is_attached and self.screen.is_active:
             left, top = max(0, (width - encoded.columns) // 2), max(0, (height - encoded.rows) // 2)
             for at, strip in enumerate(encoded.strips[: height - top]):
                 pad = Strip([Segment(" " * left, style)], left), Strip([Segment(" " * (width - left - encoded.columns), style)])
