@@ -62,6 +62,7 @@ class Screens:
         self._wrong = wrong
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
+            os.chdir(film.parent)  # what is typed into a form about folders lands there
             os.execv(sys.executable, [sys.executable, "-m", "vcd_studio.cli", "--project", str(film), "--graphics", graphics])
         self.resize(30, 100)
         self._said = b""
