@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -296,3 +297,31 @@ def test_learning_on_a_card_goes_on_with_the_others_off_it_and_ends_the_same(
     records = [tomllib.loads((Path(each.result["run"]) / "run.toml").read_text()) for each in (plain, job)]
     assert [record.get("memory") for record in records] == [None, [TURNS]]
     assert card[-1].aside == (("controlnet",), ("vae",), ("upscaler",), ("grounding",), ("segmenter",))
+
+
+def test_nothing_of_the_try_that_failed_is_in_memory_at_the_next(store: Store, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(store, project, steps=1, preview_every=0)
+    job = clip_job(store, project, ["t2v"])
+    made: list[weakref.ref[Any]] = []
+    left: list[list[bool]] = []
+    load_pack = models.load_pack
+
+    def load(*given: Any) -> Any:
+        loaded = load_pack(*given)
+        made.append(weakref.ref(loaded.motion_unet))
+        return loaded
+
+    def once(calls: int, noisy: Any) -> bool:
+        made.append(weakref.ref(noisy))
+        return calls == 1
+
+    stages = full("t2v", UNetMotionModel, "forward", once)
+
+    def watched(context: StageContext) -> str | None:
+        left.append([each() is not None for each in made])
+        return stages["t2v"](context)
+
+    monkeypatch.setattr(models, "load_pack", load)
+    work(store, {**STAGES, "t2v": watched})
+    done(store, job)
+    assert left == [[], [False, False]]
