@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,6 @@ from diffusers import (
 from PIL import Image
 from tiny import tiny_networks
 
-from vcd_studio.method import pictures
 from vcd_studio.method.conditioning import condition
 from vcd_studio.method.denoise import Control, denoise
 from vcd_studio.method.noise_prior import noise_prior
@@ -160,11 +161,17 @@ def test_a_shift_factor_is_honoured_both_ways() -> None:
     assert np.abs(round_trip - to_frames(decode_latents(encode_frames(pixels, plain), plain))).max() <= 1
 
 
-def test_the_draw_of_latents_does_not_depend_on_how_many_frames_the_vae_sees_at_once(
-    networks: Networks, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_draw_of_latents_does_not_depend_on_how_many_frames_the_vae_sees_at_once(networks: Networks) -> None:
     pixels = to_tensor(some_clip(5))
     whole = encode_frames(pixels, networks, torch.Generator().manual_seed(1))
-    monkeypatch.setattr(pictures, "PIXELS_AT_ONCE", 2 * 32 * 32)
-    assert torch.allclose(encode_frames(pixels, networks, torch.Generator().manual_seed(1)), whole, atol=1e-5)
+    in_slices = replace(networks, pixels_at_once=2 * 32 * 32)
+    assert torch.allclose(encode_frames(pixels, in_slices, torch.Generator().manual_seed(1)), whole, atol=1e-5)
     assert torch.allclose(encode_frames(pixels, networks), encode_frames(pixels, networks), atol=0)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_slices_give_the_same_pictures_but_for_rounding(networks: Networks, frames: int) -> None:
+    latents = encode_frames(to_tensor(some_clip(5)), networks)
+    whole, sliced = decode_latents(latents, networks), decode_latents(latents, replace(networks, pixels_at_once=frames * 32 * 32))
+    assert torch.allclose(sliced, whole, atol=1e-4)
+    assert np.abs(to_frames(sliced).astype(int) - to_frames(whole)).max() <= 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from tests.catalog import layouts
@@ -14,14 +15,16 @@ from tests.catalog.test_discovery import write
 from tests.method.tiny import tiny_networks
 from tests.worker.tiny_pack import save_tiny_pack
 from vcd_studio.catalog.packs import add_pack, find_pack
+from vcd_studio.method.augmentation import TrainingPhoto
 from vcd_studio.method.conditioning import condition
-from vcd_studio.method.finetuning.weights import twin
-from vcd_studio.method.protocols import MethodError
+from vcd_studio.method.finetuning import begin_training
+from vcd_studio.method.finetuning.weights import NetworkWeights, twin, worn
+from vcd_studio.method.protocols import MethodError, Networks
 from vcd_studio.method.sampling import Sampling
 from vcd_studio.method.text_to_video import text_to_video
 from vcd_studio.method.tiled import tiled
 from vcd_studio.models import load_pack
-from vcd_studio.models.memory import Placement, denoising_bytes, parts_of, place, plan, weights_of
+from vcd_studio.models.memory import CHANGED, Placement, denoising_bytes, in_turn, parts_of, place, plan, weights_of
 
 GB = 10**9
 SIZES = {"unet": 2600, "vae": 170, "text_encoder": 250, "controlnet": 720, "segmenter": 1300, "grounding": 900}
@@ -117,3 +120,58 @@ def test_helpers_come_when_they_are_asked(tmp_path: Path) -> None:
     assert "RRDBNet" not in {name for name, _ in before}
     assert networks.upscaler.upscale(torch.zeros(1, 3, 8, 8)).shape == (1, 3, 16, 16)
     assert moves[len(before) :] == [("RRDBNet", "cuda")]
+
+
+class Absence:
+    """Moves without a card: of a network that is away, every number is NaN, and buffers are other ones, as with ``Module.to``."""
+
+    def __init__(self) -> None:
+        self._kept: dict[object, torch.Tensor] = {}
+
+    def __call__(self, network: nn.Module, device: torch.device) -> None:
+        for parameter in network.parameters():
+            parameter.data.copy_(self._moved(parameter, parameter.data, device))
+        for module in network.modules():
+            for name, buffer in module._buffers.items():
+                if buffer is not None and buffer.is_floating_point():
+                    module._buffers[name] = self._moved((module, name), buffer, device).clone()
+
+    def _moved(self, key: object, now: torch.Tensor, device: torch.device) -> torch.Tensor:
+        if device.type == "cuda":
+            return self._kept.pop(key, now)
+        self._kept.setdefault(key, now.clone())
+        return torch.full_like(now, torch.nan)
+
+
+def sharing_a_card(folder: Path, staying: tuple[str, ...]) -> Networks:
+    """A pack whose networks take turns, all away at first but for those that stay."""
+    networks, move = load_pack(str(folder)), Absence()
+    for name, network in parts_of(networks).items():
+        if name not in staying:
+            move(network, torch.device("cpu"))
+    place(networks, Placement(in_turn(parts_of(networks), staying)), torch.device("cuda"), move)
+    return networks
+
+
+def test_weights_are_worn_while_others_take_turns(tmp_path: Path) -> None:
+    save_tiny_pack(tmp_path / "tiny")
+    clips = []
+    for networks in (load_pack(str(tmp_path / "tiny")), sharing_a_card(tmp_path / "tiny", CHANGED)):
+        name, base = next((name, tensor) for name, tensor in networks.unet.named_parameters() if ".to_q." in name)
+        wearing = worn(networks, [NetworkWeights({name: torch.ones_like(base) / 10})])
+        words = condition(wearing, "a dog running")
+        clip = text_to_video(wearing, words, Sampling(steps=2), frames=2)
+        clips.append(tiled(wearing, clip, words, Sampling(steps=2), strength=0.5)[0])
+    assert np.array_equal(*clips)
+
+
+@pytest.mark.parametrize("method", ["tokens", "lora", "dreambooth"])
+def test_learning_goes_on_while_others_take_turns(method: str, tmp_path: Path) -> None:
+    save_tiny_pack(tmp_path / "tiny")
+    photo = TrainingPhoto(Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 48, 3), dtype=np.uint8)), None)
+    reports = []
+    for networks in (load_pack(str(tmp_path / "tiny")), sharing_a_card(tmp_path / "tiny", CHANGED)):
+        how = {"steps": 2, "bank": 2, "batch": 1, "prior_pictures": 1}
+        training = begin_training(method, networks, [photo], "dog", "<rex>", how)
+        reports.append([training.step(), training.preview(steps=1).tolist(), training.step()])
+    assert reports[0] == reports[1]

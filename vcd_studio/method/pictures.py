@@ -8,9 +8,6 @@ from torch import Tensor
 
 from vcd_studio.method.protocols import Frames, Networks
 
-PIXELS_AT_ONCE = 4 * 512 * 512
-"""The VAE sees as many frames at a time as fit in this many pixels."""
-
 
 def to_tensor(frames: Frames, device: torch.device | str = "cpu") -> Tensor:
     """(f, h, w, 3) 0..255 to (f, 3, h, w) -1..1."""
@@ -23,8 +20,8 @@ def to_frames(pictures: Tensor) -> Frames:
     return frames
 
 
-def _chunks(frames: Tensor, pixels: int) -> tuple[Tensor, ...]:
-    return torch.split(frames, max(1, PIXELS_AT_ONCE // pixels))
+def _chunks(frames: Tensor, pixels: int, networks: Networks) -> tuple[Tensor, ...]:
+    return torch.split(frames, max(1, networks.pixels_at_once // pixels))
 
 
 @torch.inference_mode()
@@ -34,7 +31,7 @@ def encode_frames(frames: Tensor, networks: Networks, generator: torch.Generator
     The draw is one for all frames, so it does not depend on how many of them the VAE sees at a time.
     """
     vae = networks.vae
-    chunks = _chunks(frames, frames.shape[-1] * frames.shape[-2])
+    chunks = _chunks(frames, frames.shape[-1] * frames.shape[-2], networks)
     posteriors = [vae.encode(chunk.to(networks.device, vae.dtype)).latent_dist for chunk in chunks]
     latents = torch.cat([posterior.mean for posterior in posteriors])
     if generator:
@@ -52,4 +49,4 @@ def decode_latents(latents: Tensor, networks: Networks) -> Tensor:
     vae = networks.vae
     frames = latents[0].transpose(0, 1) / vae.config["scaling_factor"] + (vae.config.get("shift_factor") or 0)
     pixels = frames.shape[-1] * frames.shape[-2] * networks.vae_scale**2
-    return torch.cat([vae.decode(chunk.to(vae.dtype)).sample.float() for chunk in _chunks(frames, pixels)])
+    return torch.cat([vae.decode(chunk.to(vae.dtype)).sample.float() for chunk in _chunks(frames, pixels, networks)])

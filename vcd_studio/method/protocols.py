@@ -121,6 +121,8 @@ class Networks:
     faces: FaceDetector | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
+    pixels_at_once: int = 4 * 512 * 512
+    """The VAE sees as many frames at a time as fit in this many pixels, but always one."""
 
     @property
     def vae_scale(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ SMALLEST = 8
 """Clips may be asked for that take so many times less than the usual one."""
 CALLED = ("upscaler", "grounding", "segmenter")
 """Called by the names that the method's protocols give, not as modules."""
+CHANGED = ("unet", "text_encoder")
+"""What learns, or wears the weights of an identity: twins with tensors of their own, which do not come and go with the network's."""
 HELPERS = ("text_encoder", "upscaler", "grounding", "segmenter")
 """At work for a moment, before or after."""
 PER_LATENT = 13_100
@@ -93,11 +95,17 @@ def plan(sizes: Mapping[str, int], room: int, working: int) -> Placement:
     if denoising + sizes.get("vae", 0) + max(working, largest) <= room:
         return Placement(tuple((name,) for name in helpers), f"{stated}: {', '.join(helpers)} wait in memory until they are used")
     if denoising + working // SMALLEST <= room and largest <= room:
-        groups = (tuple(name for name in DENOISING if name in sizes), ("vae",), *((name,) for name in helpers))
         tight = "" if denoising + working <= room else "; choose a smaller size or fewer frames per context window where that fails"
-        return Placement(groups, f"{stated}: the networks take turns on the card, which is slower{tight}")
+        return Placement(in_turn(sizes), f"{stated}: the networks take turns on the card, which is slower{tight}")
     needed = _gb(max(denoising + working // SMALLEST, largest))
     raise MethodError(f"The card has {_gb(room)} free, and {needed} are needed: free some of it, or start the worker with --device cpu.")
+
+
+def in_turn(names: Iterable[str], staying: Iterable[str] = ()) -> tuple[tuple[str, ...], ...]:
+    """The groups in which ``names`` take turns on the card; ``staying`` are there all the time."""
+    waiting = set(names) - set(staying)
+    groups = (tuple(name for name in group if name in waiting) for group in (DENOISING, ("vae",), *((name,) for name in HELPERS)))
+    return tuple(group for group in groups if group)
 
 
 def check_room(name: str, needed: int, free: int) -> None:

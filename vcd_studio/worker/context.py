@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vcd_studio.jobs.model import Job, JobState, Level, Stage
 from vcd_studio.jobs.store import Store
 from vcd_studio.project.text import plain
+from vcd_studio.worker.ladder import Shape
 
 if TYPE_CHECKING:
     from vcd_studio.project.project import Project
@@ -40,6 +41,8 @@ class StageContext:
     device: str
     networks: NetworkKeeper
     stopping: Callable[[], bool]
+    shape: Shape | None = None
+    """What the stage is working on, once it knows."""
     _written: float = field(default=0.0, init=False)
 
     @cached_property

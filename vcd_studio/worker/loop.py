@@ -19,6 +19,7 @@ from vcd_studio.jobs.workers import resolve_device
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
 from vcd_studio.settings import load_settings
+from vcd_studio.worker import ladder
 from vcd_studio.worker.context import Interrupted, StageContext
 from vcd_studio.worker.durable import settle
 from vcd_studio.worker.lease import Lease, WakeUp
@@ -81,6 +82,8 @@ class Worker:
             self.store.log(job.id, "error", sentence)
             print(plain(traceback.format_exc(), lines=True), file=sys.stderr, flush=True)
             self.networks.after_failure(error)
+        finally:
+            self.networks.relief = ladder.Relief()
 
     def _run_stage(self, job: Job, stage: Stage) -> None:
         context = StageContext(self.store, job, stage, self.lease.device, self.networks, lambda: self.asked_to_end)
@@ -93,7 +96,7 @@ class Worker:
         self.store.begin_stage(stage.id)
         context.stage = replace(stage, state="running")
         context.log("begins")
-        artefact = self.stages[stage.name](context)
+        artefact = ladder.run(self.stages[stage.name], context)
         if artefact is not None and Path(artefact).exists():
             settle(Path(artefact))
         self.store.finish_stage(stage.id, artefact)
@@ -108,7 +111,7 @@ def explain(error: Exception, where: str) -> str:
         return f"The disk is full ({error.filename or where}); free some space and retry the job: finished stages are kept."
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return f"{error.filename or 'A file'} cannot be written ({error.strerror}); change its permissions and retry the job."
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if ladder.is_out_of_memory(error):
         return f"There was not enough memory for {where}; choose a smaller size or fewer frames per context window, and retry the job."
     first = (str(error).strip().splitlines() or ["no message"])[0]
     return f"{where[0].upper()}{where[1:]} failed unexpectedly ({type(error).__name__}: {first})."

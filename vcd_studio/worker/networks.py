@@ -12,6 +12,7 @@ from vcd_studio.catalog.digests import hashes
 from vcd_studio.catalog.packs import find_pack
 from vcd_studio.locations import cache_dir, packs_dir
 from vcd_studio.project.errors import InputError
+from vcd_studio.worker.ladder import Relief
 
 if TYPE_CHECKING:
     import torch
@@ -36,15 +37,22 @@ class NetworkKeeper:
     def __init__(self, device: str, precision: str = "auto") -> None:
         self.device = device
         self.precision = precision
-        self._key: tuple[str, str] | None = None
+        self.relief = Relief()
+        """What the job in hand has given up so far, so as to need less memory."""
+        self._key: tuple[object, ...] | None = None
         self._networks: Networks | None = None
         self._preview: LatentPreview | None = None
         self._hashes: dict[str, dict[str, str]] = {}
 
-    def get(self, pack: str, log: Log, *, precise: bool = False) -> Networks:
-        """The pack's networks. ``precise`` wants 32 bits on a card too (learning). MethodError when they are not there, or find no room."""
+    def get(self, pack: str, log: Log, *, precise: bool = False, wearing: bool = False) -> Networks:
+        """The pack's networks. ``precise`` wants 32 bits on a card too (learning); ``wearing``: a clip's weights will be put on them.
+
+        MethodError when they are not there, or find no room.
+        """
         chosen = {"auto": "fp32" if self.device == "cpu" else "fp16"}.get(self.precision, self.precision)
-        key = (pack, PRECISIONS["fp32" if precise else chosen])
+        precision = PRECISIONS["fp32" if precise else chosen]
+        changed = precise or wearing
+        key = (pack, precision, self.relief.in_turn, self.relief.in_turn and changed)
         if self._networks is not None and self._key == key:
             return self._networks
         import torch
@@ -54,21 +62,23 @@ class NetworkKeeper:
         self.release()
         log(f"loading the pack {pack}")
         set_up_device(self.device)
-        dtype: torch.dtype = getattr(torch, key[1])
-        self._networks = load_pack(pack, self.device, dtype, packs_dir(), self._placement(pack, dtype, log))
+        dtype: torch.dtype = getattr(torch, precision)
+        self._networks = load_pack(pack, self.device, dtype, packs_dir(), self._placement(pack, dtype, changed, log))
         self._key = key
         return self._networks
 
-    def _placement(self, name: str, dtype: torch.dtype, log: Log) -> Placement | None:
+    def _placement(self, name: str, dtype: torch.dtype, changed: bool, log: Log) -> Placement | None:
         """Looked at before anything is loaded: is there room in the machine's memory, and what goes where on the card?"""
         import torch
 
-        from vcd_studio.models.memory import check_room, denoising_bytes, plan, weights_of
+        from vcd_studio.models.memory import CHANGED, Placement, check_room, denoising_bytes, in_turn, plan, weights_of
 
         sizes = weights_of(find_pack(name, packs_dir()), dtype)
         check_room(name, int(sum(sizes.values()) * LOADING), free_memory())
         if self.device == "cpu":
             return None
+        if self.relief.in_turn:
+            return Placement(in_turn(sizes, CHANGED if changed else ()))
         room, _ = torch.cuda.mem_get_info(torch.device(self.device))
         placement = plan(sizes, room, denoising_bytes(*USUAL_CLIP, dtype))
         log(placement.sentence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from vcd_studio.models.loras import load_lora
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.loras import ADAPTER
 from vcd_studio.worker.context import StageContext
+from vcd_studio.worker.ladder import Shape
 
 PREVIEWS_KEPT = 2
 PREVIEW_WIDTH = 384
@@ -40,7 +42,7 @@ class ClipStage:
     def __init__(self, context: StageContext) -> None:
         self.context = context
         self.settings = context.settings
-        self.generation: dict[str, Any] = context.settings["generation"]
+        self.generation: dict[str, Any] = context.networks.relief.applied(context.settings["generation"])
 
     @cached_property
     def folder(self) -> Path:
@@ -59,13 +61,16 @@ class ClipStage:
     @cached_property
     def networks(self) -> Networks:
         """The pack's, wearing the weights of the clip's identities for as long as this stage lives; the pack's own stay as they are."""
-        networks = self.context.networks.get(self.settings["pack"], self.context.log)
-        weights, loras = self.weights, self._loras(networks)
+        weights, pack = self.weights, find_pack(self.settings["pack"], packs_dir())
+        wearing = bool(weights or pack.loras or self.settings.get("loras"))
+        networks = self.context.networks.get(self.settings["pack"], self.context.log, wearing=wearing)
+        loras = self._loras(networks)
         names = [i["name"] for i in self.settings["identities"] if i.get("weights")] if weights else []
         names += [Path(lora["file"]).name for lora in self.settings.get("loras", [])]
         if names:
             self.context.log(f"wears the weights of {', '.join(names)}")
-        return worn(networks, [*weights, *loras])
+        at_once = self.context.networks.relief.pixels_at_once or networks.pixels_at_once
+        return worn(replace(networks, pixels_at_once=at_once), [*weights, *loras])
 
     def _loras(self, networks: Networks) -> list[NetworkWeights]:
         """The pack's own LoRA, then those that the clip asks for, each at its strength. InputError when one of these has changed."""
@@ -119,6 +124,11 @@ class ClipStage:
                 named = expand(prompt, [IdTokens(identity["token"], identity["noun"], torch.empty(1, 0))])
                 prompt = re.sub(re.escape(identity["token"]) + r"\s+", "", named)
         return prompt
+
+    def works_on(self, frames: int, height: int, width: int) -> None:
+        """What the VAE and the UNet will see, in pixels: said before they begin, for when there is not enough memory for it."""
+        window = min(frames, self.generation["context_frames"], self.networks.motion_range)
+        self.context.shape = Shape(frames, height * width, self.networks.pixels_at_once, window)
 
     @property
     def sampling(self) -> Sampling:

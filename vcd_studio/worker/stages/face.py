@@ -13,6 +13,7 @@ def run(context: StageContext) -> str | None:
     generation = stage.generation
     clip = stage.clip_before()
     conditioning = stage.conditioning(generation["face_prompt"], len(clip))
+    stage.works_on(len(clip), stage.networks.size, stage.networks.size)
     context.step(0, max(1, int(generation["steps"] * generation["face_strength"])), message="looking for faces")
     try:
         frames, report = face(

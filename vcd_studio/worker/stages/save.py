@@ -12,6 +12,7 @@ from vcd_studio.media.sheet import contact_sheet, poster
 from vcd_studio.media.video import write_gif, write_video
 from vcd_studio.project.outputs import POSTER, VIDEO, write_sidecar
 from vcd_studio.worker.context import StageContext
+from vcd_studio.worker.ladder import Relief
 from vcd_studio.worker.stages.clips import ClipStage, recipe, save_picture
 from vcd_studio.worker.stages.train import versions
 
@@ -58,14 +59,17 @@ def run(context: StageContext) -> str | None:
 def sidecar(context: StageContext, stage: ClipStage, shape: tuple[int, ...]) -> dict[str, Any]:
     """Everything `reproduce` needs, and what was measured on the way."""
     settings, job = stage.settings, context.job
-    reports = context.result.get("reports", {})
+    reports, reliefs = context.result.get("reports", {}), context.result.get("relief", {})
     parent = settings.get("parent")
     stages: dict[str, Any] = dict(parent["recipes"]) if parent else {}
     for done in context.store.stages(job.id):
         if done.name == context.stage.name:
             continue
-        chosen = {key: stage.generation[key] for key in STAGE_SETTINGS.get(done.name, ())}
-        stages[done.name] = {**chosen, "seconds": done.seconds, **({"report": reports[done.name]} if done.name in reports else {})}
+        relief = Relief(**reliefs.get(done.name, {}))
+        generation = relief.applied(stage.generation)
+        chosen = {key: generation[key] for key in STAGE_SETTINGS.get(done.name, ())}
+        report = {**reports.get(done.name, {}), **({"memory": relief.sentences} if relief.sentences else {})}
+        stages[done.name] = {**chosen, "seconds": done.seconds, **({"report": report} if report else {})}
     kept = ("name", "noun", "token", "run", "sha256", "weights_sha256")
     identities = [{key: identity[key] for key in kept if key in identity} for identity in settings["identities"]]
     return {

@@ -12,6 +12,7 @@ def run(context: StageContext) -> str | None:
     generation = stage.generation
     context.step(0, generation["steps"], message="loading networks")
     networks, conditioning = stage.networks, stage.conditioning()
+    stage.works_on(generation["frames"], generation["height"] or networks.size, generation["width"] or networks.size)
     context.step(0, generation["steps"], message="denoising")
     frames = text_to_video(
         networks,

@@ -12,6 +12,7 @@ def run(context: StageContext) -> str | None:
     generation = stage.generation
     clip = stage.clip_before()
     conditioning = stage.conditioning(frames=len(clip))
+    stage.works_on(len(clip), 2 * clip.shape[1], 2 * clip.shape[2])
     context.step(0, max(1, int(generation["steps"] * generation["tiled_strength"])), message="upscaling")
     frames, report = tiled(
         stage.networks,

@@ -103,6 +103,7 @@ def _finish(context: StageContext, training: PhotoTraining, folder: Path, losses
         "settings": settings["training"],
         "with_tokens": settings.get("with_tokens"),
         "segmentation": settings["segmentation"],
+        "memory": context.networks.relief.sentences or None,
         "photos": settings["photos"],
     }
     import tomli_w

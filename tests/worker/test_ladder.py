@@ -1,0 +1,327 @@
+# ruff: noqa: F811 (fixtures of test_worker_stages)
+"""Out of memory, injected into real stages on tiny networks: what is given up, what the clip is then, and what is said of it."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel, UNetMotionModel
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from test_worker_stages import QUICK, TRAINING, done, pack, project, trained, work  # noqa: F401
+
+from vcd_studio import models
+from vcd_studio.jobs.enqueue import enqueue_plan, enqueue_train, plan_generate
+from vcd_studio.jobs.model import Job
+from vcd_studio.jobs.store import Store
+from vcd_studio.media.frames import load_frames
+from vcd_studio.method.id_tokens import IdTokens
+from vcd_studio.models.memory import Placement
+from vcd_studio.project.errors import InputError
+from vcd_studio.project.project import Project
+from vcd_studio.worker import networks
+from vcd_studio.worker.context import Interrupted, StageContext
+from vcd_studio.worker.ladder import RUNGS, Relief, Shape, is_out_of_memory, next_rung
+from vcd_studio.worker.lease import Lease, WakeUp
+from vcd_studio.worker.loop import Worker
+from vcd_studio.worker.stages import STAGES
+
+FULL = "CUDA out of memory. Tried to allocate 2.00 GiB."
+SLICED = RUNGS["pixels_at_once"]
+TURNS = RUNGS["in_turn"]
+Condition = Callable[[int, Any], bool]
+
+
+def full(stage: str, network: type, method: str, when: Condition) -> dict[str, Any]:
+    """The worker's stages, where in one of them a network's calls run out of memory ``when`` (the how many-th it is, its input) says so."""
+    calls = 0
+
+    def run(context: StageContext) -> str | None:
+        works = getattr(network, method)
+
+        def call(self: Any, given: Any, *rest: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if when(calls, given):
+                raise torch.cuda.OutOfMemoryError(FULL)
+            return works(self, given, *rest, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(network, method, call)
+            return STAGES[stage](context)
+
+    return {**STAGES, stage: run}
+
+
+def clip_job(store: Store, project: Project, stages: list[str], **overrides: Any) -> Job:
+    plan = plan_generate(project, text="a <rex> dog running", stages=stages, seeds=[3], overrides={**QUICK, **overrides})
+    return enqueue_plan(store, project, plan)[0]
+
+
+def frames(job: Job, stage: str) -> Any:
+    return np.stack(load_frames(Path(job.result["clip"]) / "stages" / stage / "frames")).astype(int)
+
+
+def recipe(job: Job) -> Any:
+    return tomllib.loads((Path(job.result["clip"]) / "clip.toml").read_text(encoding="utf-8"))
+
+
+def warnings(store: Store, job: Job) -> list[str]:
+    """Those of the ladder; masks have theirs."""
+    return [event.text for event in store.events(job.id) if event.level == "warning" and "not enough memory" in event.text]
+
+
+def climb(shape: Shape | None, device: str) -> Iterator[Relief]:
+    """Every rung, each tried with the shape that the one before it made."""
+    relief: Relief | None = Relief()
+    while (relief := next_rung(relief, shape, device)) is not None:
+        yield relief
+        if shape is not None:
+            shape = replace(
+                shape, pixels_at_once=relief.pixels_at_once or shape.pixels_at_once, window=relief.context_frames or shape.window
+            )
+
+
+def test_the_ladder_goes_from_slices_over_windows_to_turns_and_ends() -> None:
+    usual = Shape(frames=16, pixels=512 * 512, pixels_at_once=4 * 512 * 512, window=16)
+    one = 512 * 512
+    slices, shorter = [Relief(2 * one), Relief(one)], [Relief(one, 8), Relief(one, 4), Relief(one, 2)]
+    assert list(climb(usual, "cpu")) == [*slices, *shorter]
+    assert list(climb(usual, "cuda:0")) == [*slices, *shorter, Relief(one, 2, True)]
+    assert list(climb(None, "cuda:0")) == [Relief(in_turn=True)]
+    assert list(climb(None, "cpu")) == []
+
+
+def test_the_first_slice_is_smaller_than_the_clip() -> None:
+    small = Shape(frames=6, pixels=32 * 32, pixels_at_once=4 * 512 * 512, window=1)
+    assert [relief.pixels_at_once for relief in climb(small, "cpu")] == [3 * 32 * 32, 32 * 32]
+    assert list(climb(replace(small, pixels=2048 * 2048), "cpu")) == []
+
+
+@pytest.mark.parametrize("frames", [7, 5, 3])
+def test_windows_never_share_more_than_half(frames: int) -> None:
+    settings = {"context_frames": 16, "context_overlap": 4, "steps": 25}
+    now = Relief(context_frames=frames).applied(settings)
+    assert now == {"context_frames": frames, "context_overlap": min(4, frames // 2), "steps": 25}
+    assert Relief(pixels_at_once=1).applied(settings) == settings
+
+
+def test_what_is_out_of_memory() -> None:
+    for error in (
+        torch.cuda.OutOfMemoryError(FULL),
+        MemoryError(),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    ):
+        assert is_out_of_memory(error)
+        wrapped = InputError("The pack cannot be loaded.")
+        wrapped.__cause__ = error
+        assert is_out_of_memory(wrapped)
+    assert not any(map(is_out_of_memory, (RuntimeError("shapes differ"), ValueError("out of memory"), OSError(28, "No space left"))))
+
+
+@pytest.mark.parametrize(
+    ("stage", "network", "method", "at"),
+    [
+        ("t2v", UNetMotionModel, "forward", 2),
+        ("t2v", AutoencoderKL, "decode", 1),
+        ("face", UNetMotionModel, "forward", 1),
+        ("face", AutoencoderKL, "encode", 1),
+        ("face", AutoencoderKL, "decode", 1),
+        ("tiled", UNetMotionModel, "forward", 3),
+        ("tiled", AutoencoderKL, "encode", 1),
+        ("tiled", AutoencoderKL, "decode", 1),
+    ],
+)
+def test_once_out_of_memory_anywhere_gives_the_same_clip_in_slices(
+    stage: str, network: type, method: str, at: int, store: Store, project: Project
+) -> None:
+    trained(store, project, steps=1, preview_every=0)
+    stages = ["t2v"] if stage == "t2v" else ["t2v", stage]
+    plain = clip_job(store, project, stages)
+    work(store)
+    job = clip_job(store, project, stages)
+    work(store, full(stage, network, method, lambda calls, _: calls == at))
+    plain, job = done(store, plain), done(store, job)
+    assert np.array_equal(frames(job, stage), frames(plain, stage))  # two at a time: to the bit
+    side = 64 if stage == "tiled" else 32
+    said = SLICED.format(2 * side * side)
+    assert warnings(store, job) == [f"{stage}: not enough memory; once more: {said}"]
+    assert recipe(job)["stages"][stage]["report"]["memory"] == [said]
+    assert recipe(job)["generation"] == recipe(plain)["generation"]
+    assert "relief" not in plain.result
+    assert "memory" not in str(recipe(plain)["stages"])
+
+
+@pytest.mark.parametrize("stage", ["t2v", "tiled"])
+def test_frame_by_frame_the_clip_is_the_same_but_for_rounding(stage: str, store: Store, project: Project) -> None:
+    trained(store, project, steps=1, preview_every=0)
+    plain = clip_job(store, project, ["t2v", "tiled"])
+    work(store)
+    job = clip_job(store, project, ["t2v", "tiled"])
+    work(store, full(stage, AutoencoderKL, "decode", lambda _, latents: len(latents) > 1))
+    plain, job = done(store, plain), done(store, job)
+    assert np.abs(frames(job, stage) - frames(plain, stage)).max() <= 1
+    side = 64 if stage == "tiled" else 32
+    assert recipe(job)["stages"][stage]["report"]["memory"] == [SLICED.format(side * side)]
+    assert len(warnings(store, job)) == 2
+
+
+def test_shorter_windows_are_recorded_and_are_what_asking_for_them_gives(store: Store, project: Project) -> None:
+    trained(store, project, steps=1, preview_every=0)
+    job = clip_job(store, project, ["t2v", "tiled"], frames=8, context_frames=8, context_overlap=3)
+    work(store, full("t2v", UNetMotionModel, "forward", lambda _, noisy: noisy.shape[2] > 4))
+    job, made = done(store, job), recipe(done(store, job))
+    at_t2v, at_tiled = made["stages"]["t2v"], made["stages"]["tiled"]
+    said = [SLICED.format(32 * 32), RUNGS["context_frames"].format(4)]
+    assert (at_t2v["context_frames"], at_t2v["context_overlap"], at_t2v["report"]["memory"]) == (4, 2, said)
+    assert (at_tiled["context_frames"], at_tiled["context_overlap"], at_tiled["report"]["memory"]) == (8, 3, said[:1])
+    assert made["generation"]["context_frames"] == 8
+    assert [line.split("once more: ")[1] for line in warnings(store, job)] == [SLICED.format(n * 32 * 32) for n in (4, 2, 1)] + said[1:]
+    asked = clip_job(store, project, ["t2v"], frames=8, context_frames=4, context_overlap=2)
+    work(store)
+    assert np.abs(frames(job, "t2v") - frames(done(store, asked), "t2v")).max() <= 1
+
+
+@pytest.mark.parametrize("stage", ["t2v", "face", "tiled"])
+def test_a_stage_that_never_fits_fails_in_one_sentence_and_the_queue_goes_on(stage: str, store: Store, project: Project) -> None:
+    trained(store, project, steps=1, preview_every=0)
+    stages = ["t2v"] if stage == "t2v" else ["t2v", stage]
+    first, second = clip_job(store, project, stages), clip_job(store, project, stages)
+    rungs = 3  # slices of two frames and of one, windows of two
+    work(store, full(stage, UNetMotionModel, "forward", lambda calls, _: calls <= rungs + 1))
+    failed, after = store.job(first.id), done(store, second)
+    assert failed.state == "failed"
+    assert failed.error == (
+        f"There was not enough memory for stage {stage}; choose a smaller size or fewer frames per context window, and retry the job."
+    )
+    assert len(warnings(store, failed)) == rungs
+    assert (warnings(store, after), "relief" in after.result) == ([], False)
+    assert store.retry(first.id).state == "queued"
+    work(store)
+    again = done(store, first)
+    assert "memory" not in str(recipe(again)["stages"])
+    assert np.array_equal(frames(again, stage), frames(after, stage))
+
+
+def test_learning_has_no_rung_on_the_cpu(store: Store, project: Project) -> None:
+    first, second = (enqueue_train(store, project, "rex", {**TRAINING, "preview_every": 0}) for _ in range(2))
+    work(store, full("train", UNet2DConditionModel, "forward", lambda calls, _: calls == 3))
+    assert (store.job(first.id).error or "").startswith("There was not enough memory for stage train;")
+    assert done(store, second).result["tokens"]
+
+
+def test_what_a_broken_off_attempt_gave_up_is_not_told_of_the_next(store: Store, project: Project) -> None:
+    trained(store, project, steps=1, preview_every=0)
+    job = clip_job(store, project, ["t2v"])
+    once = full("t2v", UNetMotionModel, "forward", lambda calls, _: calls == 1)["t2v"]
+
+    def broken_off(context: StageContext) -> str | None:
+        once(context)
+        raise Interrupted("paused", "paused by a person")
+
+    work(store, {**STAGES, "t2v": broken_off})
+    assert store.job(job.id).result["relief"]["t2v"]["pixels_at_once"] == 2 * 32 * 32
+    store.resume(job.id)
+    work(store)
+    assert "memory" not in str(recipe(done(store, job))["stages"])
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> list[Placement]:
+    """A card that is none: everything is computed on the CPU; where the networks of each pack loaded would have been."""
+    placements: list[Placement] = []
+    load_pack = models.load_pack
+
+    def load(name: str, device: str, dtype: torch.dtype, folder: Path, placement: Placement) -> Any:
+        placements.append(placement)
+        return load_pack(name, "cpu", torch.float32, folder, placement)
+
+    monkeypatch.setattr(models, "load_pack", load)
+    monkeypatch.setattr(networks, "set_up_device", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (8 * 10**9, 8 * 10**9))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "none")
+    return placements
+
+
+def work_on_card(store: Store, stages: Any) -> Worker:
+    with Lease("cuda:0") as lease, WakeUp("cuda:0") as wake_up:
+        worker = Worker(store, lease, wake_up, stages)
+        worker.run(once=True)
+    return worker
+
+
+def test_on_a_card_the_networks_take_turns_at_last_and_only_for_this_job(
+    store: Store, project: Project, card: list[Placement]
+) -> None:
+    trained(store, project, steps=1, preview_every=0)
+    first, second = clip_job(store, project, ["t2v", "tiled"]), clip_job(store, project, ["t2v"])
+    worker = work_on_card(store, full("t2v", UNetMotionModel, "forward", lambda calls, _: calls <= 4))
+    job, after = done(store, first), done(store, second)
+    said = [SLICED.format(32 * 32), RUNGS["context_frames"].format(2), TURNS]
+    stages = recipe(job)["stages"]
+    assert stages["t2v"]["report"]["memory"] == said
+    assert stages["tiled"]["report"]["memory"] == [said[0], TURNS]
+    assert "relief" not in after.result
+    assert worker.networks.relief == Relief()
+    everything = (("unet", "controlnet"), ("vae",), ("text_encoder",), ("upscaler",), ("grounding",), ("segmenter",))
+    assert [placement.aside for placement in card[-6:]] == [(), (), (), (), everything, ()]
+
+
+@pytest.mark.parametrize("method", ["tokens", "lora"])
+def test_learning_on_a_card_goes_on_with_the_others_off_it_and_ends_the_same(
+    method: str, store: Store, project: Project, card: list[Placement]
+) -> None:
+    how = {**TRAINING, "method": method, "tokens": 1, "preview_every": 0}
+    plain, job = (enqueue_train(store, project, "rex", how) for _ in range(2))
+    calls_of_one = TRAINING["steps"]
+    work_on_card(store, full("train", UNet2DConditionModel, "forward", lambda calls, _: calls == calls_of_one + 3))
+    plain, job = done(store, plain), done(store, job)
+    assert warnings(store, job) == [f"train: not enough memory; once more: {TURNS}"]
+    assert any("goes on from the checkpoint at step 2" in event.text for event in store.events(job.id))
+    one, two = (IdTokens.load(Path(each.result["tokens"])) for each in (plain, job))
+    assert torch.equal(one.embeddings, two.embeddings)
+    curves = [(Path(each.result["run"]) / "loss.csv").read_text() for each in (plain, job)]
+    assert curves[0] == curves[1]
+    records = [tomllib.loads((Path(each.result["run"]) / "run.toml").read_text()) for each in (plain, job)]
+    assert [record.get("memory") for record in records] == [None, [TURNS]]
+    assert card[-1].aside == (("controlnet",), ("vae",), ("upscaler",), ("grounding",), ("segmenter",))
+
+
+def test_nothing_of_the_try_that_failed_is_in_memory_at_the_next(store: Store, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(store, project, steps=1, preview_every=0)
+    job = clip_job(store, project, ["t2v"])
+    made: list[weakref.ref[Any]] = []
+    left: list[list[bool]] = []
+    load_pack = models.load_pack
+
+    def load(*given: Any) -> Any:
+        loaded = load_pack(*given)
+        made.append(weakref.ref(loaded.motion_unet))
+        return loaded
+
+    def once(calls: int, noisy: Any) -> bool:
+        made.append(weakref.ref(noisy))
+        return calls == 1
+
+    stages = full("t2v", UNetMotionModel, "forward", once)
+
+    def watched(context: StageContext) -> str | None:
+        left.append([each() is not None for each in made])
+        return stages["t2v"](context)
+
+    monkeypatch.setattr(models, "load_pack", load)
+    work(store, {**STAGES, "t2v": watched})
+    done(store, job)
+    assert left == [[], [False, False]]
