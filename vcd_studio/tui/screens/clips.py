@@ -98,7 +98,9 @@ class Shelf:
 
 def read_shown(clip: "Clip") -> Shown:
     """One clip's words, its poster (or a frame in its place) and its rating."""
-    poster = clip.poster if clip.poster.is_file() else next((frames[0] for frames in reversed(_frames(clip).values())), None)
+    poster: Path | None
+    if not (poster := clip.poster).is_file():
+        poster = next((frames[0] for frames in reversed(_frames(clip).values())), None)
     fps = _find(clip.sidecar, "fps")
     words = clip.problem or str(_find(clip.sidecar, "prompt") or _find(clip.sidecar, "expanded") or "")
     return Shown(clip, clip.made, clip.rating, poster, words, int(fps) if isinstance(fps, (int, float)) and fps > 0 else MOST_RATE)
