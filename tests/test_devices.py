@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vcd_studio.devices import Memory, Process, management, read_cards
+from vcd_studio.devices import Card, Memory, Process, Slice, card_of, management, read_cards
 
 GIB = 2**30
 
@@ -140,6 +140,38 @@ def test_no_driver_is_a_problem_in_nvmls_words(function: str) -> None:
     reading = read_cards(nvml)
     assert (reading.cards, reading.problem) == ((), "Driver Not Loaded")
     assert nvml.users == 0
+
+
+def test_processes_of_others_are_those_that_are_not_ours() -> None:
+    (card,) = read_cards(FakeNvml({"uuid": "GPU-1", "compute": [(7, GIB), (9, None)]})).cards
+    assert [str(process) for process in card.foreign({7})] == ["pid 9 program-9 ? MiB"]
+    assert Card(0).foreign({7}) == []
+
+
+CARDS = (Card(0, uuid="GPU-aa1"), Card(1, uuid="GPU-aa2"), Card(2, uuid="GPU-b", mig=True, slices=(Slice("MIG-x", None),)))
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "index"),
+    [
+        ("cuda:0", None, 0),
+        ("cuda:2", None, 2),
+        ("cuda:3", None, None),
+        ("cpu", None, None),
+        ("cuda:0", "1,0", 1),
+        ("cuda:1", " 1 , 0 ", 0),
+        ("cuda:2", "1,0", None),
+        ("cuda:0", "", None),
+        ("cuda:0", "-1", None),
+        ("cuda:1", "7,0", None),  # CUDA stops at the first that is not there
+        ("cuda:0", "GPU-aa2", 1),
+        ("cuda:0", "GPU-aa", None),  # the beginning of two
+        ("cuda:1", "0,MIG-x", 2),
+    ],
+)
+def test_which_card_cuda_means(device: str, visible: str | None, index: int | None) -> None:
+    found = card_of(device, CARDS, visible)
+    assert (found.index if found else None) == index
 
 
 def test_held_open_it_can_be_asked_again_and_again() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,6 +17,10 @@ class Process:
     pid: int
     name: str
     memory: int | None
+
+    def __str__(self) -> str:
+        memory = "?" if self.memory is None else f"{self.memory / 2**20:.0f}"
+        return f"pid {self.pid} {self.name or '(name not told)'} {memory} MiB"
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,10 @@ class Card:
     processes: tuple[Process, ...] | None = None
     problem: str = ""
 
+    def foreign(self, ours: Collection[int]) -> list[Process]:
+        """The processes that are none of ours (pids), as far as they are told."""
+        return [process for process in self.processes or () if process.pid not in ours]
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -87,6 +95,27 @@ def read_cards(nvml: Any = None) -> Reading:
             return Reading(_asked(nvml, nvml.nvmlSystemGetDriverVersion) or "", cards)
     except nvml.NVMLError as error:
         return Reading(problem=str(error))
+
+
+def card_of(device: str, cards: Sequence[Card], visible: str | None) -> Card | None:
+    """The card that CUDA calls ``device`` ("cuda:1") where ``visible`` is CUDA_VISIBLE_DEVICES; None where there is no such card.
+
+    CUDA counts what the variable lists (numbers, beginnings of UUIDs, instances of a divided card) up to the first that is not there,
+    and without it all cards, in NVML's order under CUDA_DEVICE_ORDER=PCI_BUS_ID.
+    """
+    number = int(device.removeprefix("cuda:")) if device.startswith("cuda:") else -1
+    names = [str(card.index) for card in cards] if visible is None else [name.strip() for name in visible.split(",")]
+    if not 0 <= number < len(names):
+        return None
+    found = [_named(name, cards) for name in names[: number + 1]]
+    return found[-1] if all(found) else None
+
+
+def _named(name: str, cards: Sequence[Card]) -> Card | None:
+    if name.isdecimal():
+        return next((card for card in cards if card.index == int(name)), None)
+    begins = [card for card in cards if name and any(uuid.startswith(name) for uuid in (card.uuid, *(part.uuid for part in card.slices)))]
+    return begins[0] if len(begins) == 1 else None
 
 
 def _nvml() -> Any:

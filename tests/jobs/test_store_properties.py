@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from vcd_studio.jobs.mirror import Mirror
 from vcd_studio.jobs.model import Job, WorkerId
 from vcd_studio.jobs.store import Store
 from vcd_studio.project.errors import InputError
@@ -23,6 +24,7 @@ class Queue(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.store = Store(Path(self.folder.name) / "queue.sqlite3")
+        self.mirror = Mirror(self.store)
         self.finished_stages: dict[int, int] = {}
         self.workers = 0
 
@@ -104,6 +106,12 @@ class Queue(RuleBasedStateMachine):
     def running_means_exactly_one_open_attempt(self) -> None:
         attempts = [attempt.job_id for attempt in self.store.open_attempts()]
         assert sorted(attempts) == sorted(job.id for job in self.store.jobs(states=["running"]))
+
+    @invariant()
+    def a_mirror_shows_what_is_there(self) -> None:
+        self.mirror.look()
+        assert list(self.mirror.jobs) == self.store.jobs()
+        assert {job: list(stages) for job, stages in self.mirror.stages.items()} == self.store.all_stages(self.finished_stages)
 
     @invariant()
     def no_job_is_lost_and_no_finished_stage_forgotten(self) -> None:

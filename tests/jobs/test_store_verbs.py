@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vcd_studio.jobs.model import Job, WorkerId, current_stage, job_progress
-from vcd_studio.jobs.store import CLAIM, Store
+from vcd_studio.jobs.store import Store
 from vcd_studio.project.errors import InputError
 
 ONE = WorkerId(1, "10", "boot")
@@ -58,13 +58,6 @@ def test_claims_follow_priority_then_order_then_device(store: Store) -> None:
     assert [job.title if job else None for job in claimed] == ["urgent", "first", None]
     assert store.waiting("cuda:0")
     assert not store.waiting("cpu")
-
-
-def test_claiming_reads_the_line_off_its_index(store: Store) -> None:
-    with store.database.read() as connection:
-        plan = " | ".join(row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {CLAIM}", {"now": 0, "device": "cpu"}))
-    assert "job_line" in plan
-    assert "TEMP B-TREE" not in plan
 
 
 def test_no_two_workers_get_the_same_job(store: Store) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -54,6 +54,7 @@ def job_object(job: Job, stages: Sequence[Stage]) -> dict[str, Any]:
         "eta": stage.eta if stage else None,
         "priority": job.priority,
         "batch": job.batch,
+        "device": job.device,
         "created": job.created,
         "started": job.started,
         "finished": job.finished,
@@ -70,14 +71,15 @@ def need_worker(no_worker: bool) -> None:
         raise InputError("A worker needs torch and diffusers; pip install 'vcd-studio[diffusion]', or enqueue with --no-worker.")
 
 
-def start_worker() -> None:
-    """A worker on the device of the user's settings, unless one is there already."""
+def start_worker(devices: Collection[str | None] = (None,)) -> None:
+    """A worker on each of these devices, unless one is there already. For None any will do; else one on the settings' device starts."""
     from vcd_studio.jobs import workers
     from vcd_studio.settings import load_settings
 
-    if not any(worker.state != "dead" for worker in workers.status()):
-        worker = workers.ensure_running(load_settings().device)
-        tell(f"Started a worker on {worker.device} (pid {worker.pid}).")
+    for device in sorted(devices, key=lambda device: device or "~"):  # any comes last, when named ones may be there for it
+        if not any(worker.state != "dead" and device in (None, worker.device) for worker in workers.status()):
+            worker = workers.ensure_running(device or load_settings().device)
+            tell(f"Started a worker on {worker.device} (pid {worker.pid}).")
 
 
 def finish(store: Store, jobs: Sequence[Job], *, follow: bool, no_worker: bool) -> list[Job]:
@@ -86,7 +88,7 @@ def finish(store: Store, jobs: Sequence[Job], *, follow: bool, no_worker: bool) 
     Ends the command with exit code 1 when followed work failed; typer.Exit is raised after the reason was told.
     """
     if not no_worker:
-        start_worker()
+        start_worker({job.device for job in jobs})
     if not follow:
         numbers = ", ".join(str(job.id) for job in jobs)
         tell(f"In the queue as job {numbers}; vcd-studio queue list shows how far it is.")
@@ -123,24 +125,27 @@ def _watch(store: Store, ids: Sequence[int], view: View) -> list[Job]:
                 return jobs
         if time.monotonic() - asked > WORKER_SECONDS:
             asked = time.monotonic()
-            if not _somebody_works(view):
+            if not _somebody_works(view, {job.device for job in jobs if not job.is_finished}):
                 return [store.job(number) for number in ids]
         time.sleep(POLL_SECONDS)
 
 
-def _somebody_works(view: View) -> bool:
-    """False where the workers were stopped. One that died without a word is replaced: the new one takes its job back."""
+def _somebody_works(view: View, devices: Collection[str | None]) -> bool:
+    """False where the workers that may take these jobs (by their devices; None: any) were stopped.
+
+    One that died without a word is replaced: the new one takes its job back.
+    """
     from vcd_studio.jobs import workers
     from vcd_studio.settings import load_settings
 
-    there = workers.status()
+    there = [worker for worker in workers.status() if None in devices or worker.device in devices]
     if any(worker.state != "dead" for worker in there):
         return True
     if not there:
         view.say("No worker runs; vcd-studio worker start goes on with what waits.")
         return False
     view.say(f"The worker (pid {there[0].pid}) ended without a word; starting another.")
-    workers.ensure_running(load_settings().device)
+    workers.ensure_running(load_settings().device if None in devices else there[0].device)
     return True
 
 

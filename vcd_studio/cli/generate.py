@@ -26,6 +26,7 @@ def generate(
     stages: Annotated[str | None, typer.Option("--stages", metavar="t2v,face,tiled", help="Only these stages.")] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A generation setting; may be repeated.")] = None,
     video: Annotated[Path | None, typer.Option("--input", metavar="VIDEO", help="Start from this video (stages face and tiled).")] = None,
+    device: Annotated[str | None, typer.Option("--device", metavar="D", help="Only on this device: cpu or cuda:N; else any.")] = None,
     follow: Follow = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be made, and enqueue nothing.")] = False,
     no_worker: NoWorker = False,
@@ -35,10 +36,12 @@ def generate(
     from vcd_studio.jobs.enqueue import enqueue_plan, plan_generate
     from vcd_studio.jobs.needed import need_for
     from vcd_studio.jobs.store import Store
+    from vcd_studio.jobs.workers import resolve_device
     from vcd_studio.project.identity import check_agreed
     from vcd_studio.project.project import Project, remember_project
     from vcd_studio.project.settings import override_from_text
 
+    only = None if device in (None, "auto") else resolve_device(device)
     opened = Project.open(project)
     plan = plan_generate(
         opened,
@@ -60,7 +63,7 @@ def generate(
     need_worker(no_worker)
     remember_project(opened.path)
     with Store() as store:
-        jobs = finish(store, enqueue_plan(store, opened, plan), follow=follow, no_worker=no_worker)
+        jobs = finish(store, enqueue_plan(store, opened, plan, only), follow=follow, no_worker=no_worker)
         stages_of = store.all_stages([job.id for job in jobs])
         made = {**plan_object(plan), "jobs": [job_object(job, stages_of[job.id]) for job in jobs]}
         answer(made, [job.result["clip"] for job in jobs if "clip" in job.result], as_json)

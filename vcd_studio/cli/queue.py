@@ -55,7 +55,6 @@ def show(job_id: JobId, as_json: Json = False) -> None:
         attempts, events = store.attempts(job_id), store.events(job_id)
     shown = {
         **job_object(job, stages),
-        "device": job.device,
         "settings": job.settings,
         "traceback": job.traceback,
         "stages": [_stage_object(stage) for stage in stages],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -50,12 +51,22 @@ def stop(
 
 @app.command("status", epilog=f"{EXAMPLE} vcd-studio worker status --json")
 def status(as_json: Json = False) -> None:
-    """Which workers there are, and on what they work."""
+    """Which workers there are, on what they work, and who else is on their cards."""
+    from vcd_studio.devices import card_of, read_cards
     from vcd_studio.jobs import workers
 
     found = workers.status()
+    reading = read_cards()
+    ours = {worker.pid for worker in found if worker.state != "dead"}
     rows = [(worker.device, worker.pid, worker.state, f"{worker.job.id}: {worker.job.title}" if worker.job else "") for worker in found]
-    answer([worker_object(worker) for worker in found], table(("device", "pid", "state", "job"), rows, "No worker runs."), as_json)
+    lines = table(("device", "pid", "state", "job"), rows, "No worker runs.")
+    lines += [f"card {card.index} ({card.name}) is also held by {process}" for card in reading.cards for process in card.foreign(ours)]
+    objects = []
+    for worker in found:
+        card = card_of(worker.device, reading.cards, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        others = None if card is None or card.processes is None else [asdict(process) for process in card.foreign(ours)]
+        objects.append({**worker_object(worker), "foreign": others})
+    answer(objects, lines, as_json)
 
 
 @app.command("run", epilog=f"{EXAMPLE} vcd-studio worker run --device cuda:0")

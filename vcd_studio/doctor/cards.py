@@ -37,7 +37,7 @@ def _check_card(card: Card, driver: str, ours: Collection[int]) -> Finding:
     if card.problem:
         remedy = "look into the kernel's log (sudo dmesg | grep NVRM); a lost card comes back with a restart"
         return Finding(CHECK, "warning", f"{card.index}: cannot be read ({card.problem})", remedy)
-    foreign = [process for process in card.processes or () if process.pid not in ours]
+    foreign = card.foreign(ours)
     facts = [
         f"{card.index}: {card.name or 'without a name'}",
         _room(card.memory) if card.memory else "memory not told",
@@ -47,7 +47,7 @@ def _check_card(card: Card, driver: str, ours: Collection[int]) -> Finding:
         *([_divided(card)] if card.mig else []),
         card.uuid,
         *(["who uses it is not told"] if card.processes is None else []),
-        *([f"held by {', '.join(_process(process) for process in foreign)}"] if foreign else []),
+        *([f"held by {', '.join(map(str, foreign))}"] if foreign else []),
     ]
     short = _what_is_short(card, foreign)
     return Finding(CHECK, "warning" if short else "ok", ", ".join(facts), short)
@@ -62,7 +62,7 @@ def _what_is_short(card: Card, foreign: list[Process]) -> str:
     if not known or max(memory.free for memory in known) >= CARD_FREE:
         return ""
     if foreign and max(memory.total for memory in known) >= CARD_FREE:
-        return f"less than {gib(CARD_FREE)} is free: end {_process(foreign[0])}, or wait for it"
+        return f"less than {gib(CARD_FREE)} is free: end {foreign[0]}, or wait for it"
     return f"less than {gib(CARD_FREE)} is free: make fewer frames, or smaller ones"
 
 
@@ -73,8 +73,3 @@ def _room(memory: Memory) -> str:
 def _divided(card: Card) -> str:
     parts = "; ".join(f"{part.uuid} {_room(part.memory) if part.memory else 'memory not told'}" for part in card.slices)
     return f"MIG: {parts or 'no instance'}"
-
-
-def _process(process: Process) -> str:
-    memory = "?" if process.memory is None else f"{process.memory / 2**20:.0f}"
-    return f"pid {process.pid} {process.name or '(name not told)'} {memory} MiB"

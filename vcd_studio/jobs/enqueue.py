@@ -168,14 +168,14 @@ def plan_generate(
     return Plan(tuple(items), _seconds(items, store), sum(clip_bytes(i.stages, project.pack, i.settings["generation"]) for i in items))
 
 
-def enqueue_plan(store: Store, project: Project, plan: Plan) -> list[Job]:
-    """The plan's clips into the queue as one batch: all of them or none."""
+def enqueue_plan(store: Store, project: Project, plan: Plan, device: str | None = None) -> list[Job]:
+    """The plan's clips into the queue as one batch: all of them or none. ``device``: the one that must make them; None for any."""
     project.check_writable()
     batch = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     jobs: list[Job] = []
     for stages, group in itertools.groupby(plan.items, key=lambda item: item.stages):
         titled = [(f"{item.expanded} · seed {item.seed}", item.settings) for item in group]
-        jobs.extend(store.enqueue_all(titled, "generate", project.path, stages, batch=batch))
+        jobs.extend(store.enqueue_all(titled, "generate", project.path, stages, batch=batch, device=device))
     wake()
     return jobs
 

@@ -17,7 +17,7 @@ PNG_BYTES_PER_PIXEL = 1.4
 
 def clip_seconds(store: Store, stages: Sequence[str], pack: str, generation: Mapping[str, Any]) -> float | None:
     """How long one clip will take, scaled from finished clips of the same pack; None until each stage was seen once."""
-    done = [job for job in store.jobs(states=["done"]) if job.kind == "generate" and job.settings.get("pack") == pack][:RECENT]
+    done = store.newest_done("generate", pack, RECENT)
     seen: dict[str, list[float]] = {}
     for job_id, parts in store.all_stages([job.id for job in done]).items():
         job = next(job for job in done if job.id == job_id)

@@ -107,6 +107,37 @@ MIGRATIONS: tuple[Migration, ...] = (
             "ALTER TABLE job RENAME COLUMN wider TO kind",
         ),
     ),
+    Migration(
+        "2026-11-25",
+        "a queue of many thousands: every job bears the number of its last change, and a device's next job is found without a search",
+        (
+            "ALTER TABLE job ADD COLUMN change INTEGER NOT NULL DEFAULT 0",
+            "CREATE TABLE change (number INTEGER NOT NULL)",
+            "INSERT INTO change VALUES (0)",
+            "CREATE INDEX job_change ON job (change)",
+            "CREATE INDEX job_device_line ON job (state, device, priority DESC, position, id)",
+            "CREATE INDEX job_position ON job (position)",
+            "CREATE INDEX job_ended ON job (state, kind, finished DESC)",
+            """
+            CREATE TRIGGER job_made AFTER INSERT ON job BEGIN
+                UPDATE change SET number = number + 1;
+                UPDATE job SET change = (SELECT number FROM change) WHERE id = NEW.id;
+            END
+            """,
+            """
+            CREATE TRIGGER job_changed AFTER UPDATE ON job WHEN NEW.change = OLD.change BEGIN
+                UPDATE change SET number = number + 1;
+                UPDATE job SET change = (SELECT number FROM change) WHERE id = NEW.id;
+            END
+            """,
+            """
+            CREATE TRIGGER stage_changed AFTER UPDATE ON stage BEGIN
+                UPDATE change SET number = number + 1;
+                UPDATE job SET change = (SELECT number FROM change) WHERE id = NEW.job_id;
+            END
+            """,
+        ),
+    ),
 )
 
 

@@ -20,14 +20,37 @@ MAX_CRASHES = 2
 SMOOTHING = 0.3
 """Weight of the newest step in a stage's rate."""
 
-CLAIM = """
+NEXT = """
+    SELECT id FROM (
+        SELECT * FROM (
+            SELECT id, priority, position FROM job WHERE state = 'queued' AND device IS NULL
+            ORDER BY priority DESC, position, id LIMIT 1
+        )
+        UNION ALL
+        SELECT * FROM (
+            SELECT id, priority, position FROM job WHERE state = 'queued' AND device = :device
+            ORDER BY priority DESC, position, id LIMIT 1
+        )
+    ) ORDER BY priority DESC, position, id LIMIT 1
+"""
+"""The next job of a device: the first of those that take any, or of its own."""
+
+CLAIM = f"""
     UPDATE job SET state = 'running', started = coalesce(started, :now), finished = NULL, request = NULL
-    WHERE id = (
-        SELECT id FROM job WHERE state = 'queued' AND (device IS NULL OR device = :device)
-        ORDER BY priority DESC, position, id LIMIT 1
-    )
+    WHERE id = ({NEXT})
     RETURNING *
 """
+
+ORDER = """
+    CASE state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 WHEN 'paused' THEN 2 ELSE 3 END,
+    CASE WHEN state IN ('running', 'queued', 'paused') THEN -priority ELSE 0 END,
+    CASE WHEN state IN ('running', 'queued', 'paused') THEN position ELSE -coalesce(finished, 0) END, id
+"""
+"""Running ones first, then the waiting line in its order, then the rest, newest first."""
+
+CHANGED = "SELECT * FROM job WHERE change > ? ORDER BY change"
+
+NEWEST_DONE = "SELECT * FROM job WHERE state = 'done' AND kind = ? AND json_extract(settings, '$.pack') = ? ORDER BY finished DESC LIMIT ?"
 
 
 class Store:
@@ -56,7 +79,7 @@ class Store:
     # ── reading ──
 
     def jobs(self, project: Path | None = None, states: Iterable[JobState] | None = None) -> list[Job]:
-        """All jobs: running ones first, then the waiting line in its order, then the rest, newest first."""
+        """All jobs, in their ORDER."""
         where, values = ["1"], []
         if project is not None:
             where.append("project = ?")
@@ -65,12 +88,34 @@ class Store:
             wanted = list(states)
             where.append(f"state IN ({', '.join('?' * len(wanted))})")
             values.extend(wanted)
-        order = """CASE state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 WHEN 'paused' THEN 2 ELSE 3 END,
-            CASE WHEN state IN ('running', 'queued', 'paused') THEN -priority ELSE 0 END,
-            CASE WHEN state IN ('running', 'queued', 'paused') THEN position ELSE -coalesce(finished, 0) END, id"""
         with self.database.read() as connection:
-            rows = connection.execute(f"SELECT * FROM job WHERE {' AND '.join(where)} ORDER BY {order}", values).fetchall()
+            rows = connection.execute(f"SELECT * FROM job WHERE {' AND '.join(where)} ORDER BY {ORDER}", values).fetchall()
         return [to_job(row) for row in rows]
+
+    def order(self) -> list[int]:
+        """The numbers of all jobs, in their ORDER."""
+        with self.database.read() as connection:
+            return [row["id"] for row in connection.execute(f"SELECT id FROM job ORDER BY {ORDER}")]
+
+    def count(self) -> int:
+        """How many jobs there are."""
+        with self.database.read() as connection:
+            return int(connection.execute("SELECT count(*) FROM job").fetchone()[0])
+
+    def change(self) -> int:
+        """The number of the last change to any job or stage."""
+        with self.database.read() as connection:
+            return int(connection.execute("SELECT number FROM change").fetchone()[0])
+
+    def changed_jobs(self, since: int) -> list[Job]:
+        """The jobs that were made or changed, they or a stage of theirs, after the change of this number."""
+        with self.database.read() as connection:
+            return [to_job(row) for row in connection.execute(CHANGED, (since,))]
+
+    def newest_done(self, kind: JobKind, pack: str, limit: int) -> list[Job]:
+        """The jobs of this kind and pack that were done last, newest first."""
+        with self.database.read() as connection:
+            return [to_job(row) for row in connection.execute(NEWEST_DONE, (kind, pack, limit))]
 
     def job(self, job_id: int) -> Job:
         """Raises InputError when there is none."""
@@ -117,9 +162,7 @@ class Store:
     def waiting(self, device: str) -> bool:
         """Whether a worker on this device would find a job."""
         with self.database.read() as connection:
-            row = connection.execute(
-                "SELECT 1 FROM job WHERE state = 'queued' AND (device IS NULL OR device = ?) LIMIT 1", (device,)
-            ).fetchone()
+            row = connection.execute(NEXT, {"device": device}).fetchone()
         return row is not None
 
     # ── a person's verbs ──
@@ -240,8 +283,9 @@ class Store:
             if state not in ("queued", "paused"):
                 raise InputError(f"Job {job_id} is {state}; only waiting jobs can be moved.")
             line = connection.execute(
-                "SELECT id, priority FROM job WHERE state IN ('queued', 'paused') ORDER BY priority DESC, position, id"
+                "SELECT id, priority, position FROM job WHERE state IN ('queued', 'paused') ORDER BY priority DESC, position, id"
             ).fetchall()
+            before = {row["id"]: (row["position"], row["priority"]) for row in line}
             own = next(row["priority"] for row in line if row["id"] == job_id)
             others = [(row["id"], row["priority"]) for row in line if row["id"] != job_id]
             place = min(max(position, 0), len(others))
@@ -250,9 +294,8 @@ class Store:
             if place < len(others):
                 own = max(own, others[place][1])
             others.insert(place, (job_id, own))
-            connection.executemany(
-                "UPDATE job SET position = ?, priority = ? WHERE id = ?", [(i, p, job) for i, (job, p) in enumerate(others)]
-            )
+            moved = [(position, priority, job) for position, (job, priority) in enumerate(others) if before[job] != (position, priority)]
+            connection.executemany("UPDATE job SET position = ?, priority = ? WHERE id = ?", moved)
         return self.job(job_id)
 
     def clear_finished(self) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,10 +123,27 @@ def read_clip(folder: Path) -> Clip:
 
 def list_clips(outputs: Path) -> list[Clip]:
     """The clips that have a sidecar, newest first."""
+    return sorted((read_clip(folder) for folder in clip_folders(outputs)), key=lambda clip: (-clip.made, clip.id))
+
+
+def clip_folders(outputs: Path) -> dict[Path, tuple[int, int]]:
+    """The folders that have a sidecar, the one written last first, each with its sidecar's modification time (ns) and size.
+
+    Reads no sidecar: of a project that was copied, the order may not be that in which its clips were made.
+    """
     if not outputs.is_dir():
-        return []
-    folders = [entry for entry in outputs.iterdir() if not entry.name.startswith(".") and not entry.is_symlink()]
-    return sorted((read_clip(folder) for folder in folders if (folder / SIDECAR).is_file()), key=lambda clip: (-clip.made, clip.id))
+        return {}
+    found: dict[Path, tuple[int, int]] = {}
+    with os.scandir(outputs) as entries:
+        for entry in entries:
+            if not entry.name.startswith(".") and not entry.is_symlink():
+                try:
+                    sidecar = Path(entry.path, SIDECAR).stat()
+                except OSError:  # no clip, or not one yet
+                    continue
+                if stat.S_ISREG(sidecar.st_mode):
+                    found[outputs / entry.name] = sidecar.st_mtime_ns, sidecar.st_size
+    return dict(sorted(found.items(), key=lambda item: (-item[1][0], item[0].name)))
 
 
 TRASH = ".trash"

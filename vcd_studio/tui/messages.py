@@ -24,7 +24,7 @@ class Snapshot:
 
     def of_project(self, project: Path) -> "list[Job]":
         """The jobs that belong to this project folder."""
-        return [job for job in self.jobs if Path(job.project) == project]
+        return [job for job in self.jobs if job.project == project]
 
     def running(self) -> "list[Job]":
         """The jobs some worker holds now."""

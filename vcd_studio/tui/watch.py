@@ -10,6 +10,7 @@ from vcd_studio.project.errors import InputError
 from vcd_studio.tui.messages import Snapshot
 
 if TYPE_CHECKING:
+    from vcd_studio.jobs.mirror import Mirror
     from vcd_studio.jobs.store import Store
     from vcd_studio.jobs.workers import WorkerStatus
     from vcd_studio.tui.widgets.queue.left import Estimates
@@ -73,12 +74,11 @@ class Queue:
                 self._store = None
 
 
-def snapshot(queue: Queue, workers: "tuple[WorkerStatus, ...]", estimates: "Estimates") -> Snapshot:
-    """Everything the screens show of the queue, read at once."""
-    jobs = tuple(queue.store.jobs())
-    stages = queue.store.all_stages([job.id for job in jobs])
-    left = estimates.left(queue.store, jobs, stages, sum(worker.state != "dead" for worker in workers))
-    return Snapshot(jobs, {job: tuple(found) for job, found in stages.items()}, workers, left)
+def snapshot(mirror: "Mirror", workers: "tuple[WorkerStatus, ...]", estimates: "Estimates") -> Snapshot:
+    """Everything the screens show of the queue; read of it is what has changed."""
+    mirror.look()
+    left = estimates.left(mirror.store, mirror.jobs, mirror.stages, sum(worker.state != "dead" for worker in workers))
+    return Snapshot(mirror.jobs, mirror.stages, workers, left)
 
 
 def watch(queue: Queue, tell: Callable[[Snapshot], object], stop: threading.Event) -> None:
@@ -87,9 +87,11 @@ def watch(queue: Queue, tell: Callable[[Snapshot], object], stop: threading.Even
     At the first look, and whenever the workers are not what they were, jobs left by dead ones are taken back: no screen says running
     of a job that nobody runs.
     """
+    from vcd_studio.jobs.mirror import Mirror
     from vcd_studio.tui.widgets.queue.left import Estimates
 
     estimates = Estimates()
+    mirror: Mirror | None = None
     seen: object = None
     workers: tuple[WorkerStatus, ...] | None = None
     turn = 0
@@ -102,7 +104,8 @@ def watch(queue: Queue, tell: Callable[[Snapshot], object], stop: threading.Even
                 workers = found
             now: object = (queue.store.changed_since(), workers)
             if now != seen:
-                tell(snapshot(queue, workers or (), estimates))
+                mirror = mirror or Mirror(queue.store)
+                tell(snapshot(mirror, workers or (), estimates))
         except (InputError, OSError, sqlite3.Error) as error:
             now = str(error)
             if now != seen and not stop.is_set():

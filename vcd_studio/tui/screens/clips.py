@@ -1,7 +1,9 @@
 """Clips: pages of posters; one clip large, frame by frame or played, its stages one at a time or side by side, and its recipe."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from vcd_studio.project.outputs import Clip
     from vcd_studio.project.project import Project
 
+FIRST = 200  # clips that are read, and shown, before all others
 MOST_FILMS = 3  # stages side by side
 LEAST_RATE, MOST_RATE = 6, 8  # frames a second in a terminal
 NOTHING = "No clip yet.\n\n  3  writes prompts and enqueues clips; they come here when they are done"
@@ -34,32 +37,77 @@ NO_PROJECT = "No project is open.\n\n  1  shows the projects; there n begins one
 
 @dataclass(frozen=True)
 class Shown:
-    """One clip with what was read of it: the frames of each stage, its prompt, its rate."""
+    """One clip with what its page needs; what only the open clip needs is read when it is asked for."""
 
     clip: "Clip"
+    made: float
+    rating: int | None
     poster: Path | None
-    stages: dict[str, tuple[Path, ...]]
     prompt: str
     fps: int
-    recipe: str
+
+    @cached_property
+    def stages(self) -> dict[str, tuple[Path, ...]]:
+        """The frames of each stage that kept some."""
+        return _frames(self.clip)
+
+    @property
+    def recipe(self) -> str:
+        """The sidecar as it is on disk."""
+        try:
+            return (self.clip.folder / "clip.toml").read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            return str(error)
+
+    @property
+    def tile(self) -> Tile:
+        """The clip on the page."""
+        mark = "·" if self.rating is None else str(self.rating)
+        return Tile(self.clip.id, Source(self.poster) if self.poster else None, self.clip.id, mark)
 
 
-def read(project: "Project") -> list[Shown]:
-    """All clips, newest first. Call it on a thread."""
-    return [read_clip(clip) for clip in project.clips()]
+class Shelf:
+    """The clips of a project. Each is read once, and again only when its sidecar was written anew."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[tuple[int, int], Shown]] = {}
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was read yet."""
+        return not self._known
+
+    def read(self, project: "Project", most: int | None = None) -> list[Shown]:
+        """All clips, newest first, or of many ``most`` that were written last. Call it on a thread."""
+        from vcd_studio.project.outputs import clip_folders, read_clip
+
+        known, found = self._known, clip_folders(project.outputs_dir)
+        now: dict[Path, tuple[tuple[int, int], Shown]] = {}
+        for folder, written in islice(found.items(), most):
+            before = known.get(folder)
+            now[folder] = before if before is not None and before[0] == written else (written, read_shown(read_clip(folder)))
+        self._known = now
+        return sorted((shown for _, shown in now.values()), key=lambda one: (-one.made, one.clip.id))
+
+    def put(self, shown: Shown) -> None:
+        """This is how the clip is now: its rating was changed, which is not in its sidecar."""
+        folder = shown.clip.folder
+        if folder in self._known:
+            self._known[folder] = self._known[folder][0], shown
 
 
-def read_clip(clip: "Clip") -> Shown:
-    """One clip's stages and words."""
-    stages = {name: tuple(stage.frames) for name, stage in clip.stages().items() if stage.frames}
-    try:
-        recipe = (clip.folder / "clip.toml").read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        recipe = str(error)
-    poster = clip.poster if clip.poster.is_file() else next((frames[0] for frames in reversed(stages.values())), None)
+def read_shown(clip: "Clip") -> Shown:
+    """One clip's words, its poster (or a frame in its place) and its rating."""
+    poster: Path | None
+    if not (poster := clip.poster).is_file():
+        poster = next((frames[0] for frames in reversed(_frames(clip).values())), None)
     fps = _find(clip.sidecar, "fps")
     words = clip.problem or str(_find(clip.sidecar, "prompt") or _find(clip.sidecar, "expanded") or "")
-    return Shown(clip, poster, stages, words, int(fps) if isinstance(fps, (int, float)) and fps > 0 else MOST_RATE, recipe)
+    return Shown(clip, clip.made, clip.rating, poster, words, int(fps) if isinstance(fps, (int, float)) and fps > 0 else MOST_RATE)
+
+
+def _frames(clip: "Clip") -> dict[str, tuple[Path, ...]]:
+    return {name: tuple(stage.frames) for name, stage in clip.stages().items() if stage.frames}
 
 
 def _find(table: dict[str, Any], key: str) -> Any:
@@ -124,6 +172,7 @@ into the trash and u takes it back."""
         self._bandwidth = Bandwidth()
         self._done: frozenset[int] = frozenset()
         self._project: Path | None = None
+        self._shelf = Shelf()
         self._discarded: list[tuple[Path, Path]] = []  # where it is, and where it was
 
     def body(self) -> ComposeResult:
@@ -153,14 +202,31 @@ into the trash and u takes it back."""
             return
         if project.path != self._project:
             self._project = project.path
+            self._shelf = Shelf()
             self.query_one(FilterLine).clear()
             self._close()
-        self.attempt(lambda: read(project), self._show, group="read", exclusive=True)
+        shelf, first = self._shelf, self._shelf.is_new
+        self.attempt(lambda: shelf.read(project, FIRST if first else None), self._show_read, group="read", exclusive=True)
+
+    def _show_read(self, clips: list[Shown]) -> None:
+        self._show(clips)
+        if len(clips) == FIRST:  # there may be more
+            project, shelf = self.project, self._shelf
+            if project is not None:
+                self.attempt(lambda: shelf.read(project), self._show_all, group="read", exclusive=True)
+
+    def _show_all(self, clips: list[Shown]) -> None:
+        grid = self.query_one(PictureGrid)
+        stay = grid.cursor == 0 and not self.has_class("-one")  # nobody went anywhere: begin with the newest, whichever was first before
+        self._show(clips)
+        if stay:
+            grid.go(0)
 
     def queue_changed(self, snapshot: Snapshot) -> None:
         """A job that is done may have brought a clip."""
         if self.project is not None:
-            done = frozenset(job.id for job in snapshot.of_project(self.project.path) if job.kind == "generate" and job.state == "done")
+            own = self.project.path
+            done = frozenset(job.id for job in snapshot.jobs if job.state == "done" and job.kind == "generate" and job.project == own)
             if done != self._done:
                 self._done = done
                 self.project_changed()
@@ -184,11 +250,9 @@ into the trash and u takes it back."""
     def _fill(self) -> None:
         """Those clips that the filter lets through."""
         line = self.query_one(FilterLine)
-        shown = [one for one in self.clips if line.matches(one.clip.id, one.prompt)]
+        shown = [one for one in self.clips if line.matches(one.clip.id, one.prompt)] if line.words else self.clips
         line.found(len(shown), len(self.clips))
-        self.query_one(PictureGrid).fill(
-            [Tile(one.clip.id, Source(one.poster) if one.poster else None, one.clip.id, _mark(one)) for one in shown]
-        )
+        self.query_one(PictureGrid).fill([one.tile for one in shown])
         self._show_words()
 
     def on_filter_line_changed(self, message: FilterLine.Changed) -> None:
@@ -363,10 +427,13 @@ into the trash and u takes it back."""
         """One better or worse, from none to 5."""
         if (one := self.current) is not None:
             rating = max(0, min(5, (one.clip.rating or 0) + by))
-            self.attempt(lambda: one.clip.rate(rating or None), lambda _: self._rated(rating))
+            self.attempt(lambda: one.clip.rate(rating or None), lambda _: self._rated(one, rating))
 
-    def _rated(self, rating: int) -> None:
+    def _rated(self, one: Shown, rating: int) -> None:
         self.say(f"Rated {'★' * rating or 'not at all'}.")
+        rated = replace(one, rating=rating or None)
+        self._shelf.put(rated)
+        self.clips = [rated if other.clip.folder == one.clip.folder else other for other in self.clips]
         self._fill()
 
     def action_rerun(self) -> None:
@@ -495,8 +562,3 @@ into the trash and u takes it back."""
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
-
-
-def _mark(one: Shown) -> str:
-    rating = one.clip.rating
-    return str(rating) if rating else "·"

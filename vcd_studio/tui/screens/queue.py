@@ -18,7 +18,7 @@ from vcd_studio.tui.screens.dialogs.dialogs import Confirm
 from vcd_studio.tui.widgets.chrome.filter import FilterLine
 from vcd_studio.tui.widgets.pictures.picture import Picture
 from vcd_studio.tui.widgets.pictures.source import Source
-from vcd_studio.tui.widgets.queue.tree import JobTree
+from vcd_studio.tui.widgets.queue.tree import JobTree, shortened
 
 if TYPE_CHECKING:
     from vcd_studio.jobs.model import Event, Job
@@ -40,6 +40,7 @@ The line below says how long all of it will take, as far as that is known. / fil
     DEFAULT_CSS = """
     QueueScreen #body { layout: vertical; }
     QueueScreen JobTree { height: 3fr; }
+    QueueScreen #more { height: 1; padding: 0 1; color: $text-muted; display: none; }
     QueueScreen #empty { display: none; height: 3fr; padding: 1 3; }
     QueueScreen.-empty #empty { display: block; }
     QueueScreen.-empty JobTree { display: none; }
@@ -72,6 +73,7 @@ The line below says how long all of it will take, as far as that is known. / fil
     def body(self) -> ComposeResult:
         with Vertical(id="body"):
             yield JobTree()
+            yield Static(markup=False, id="more")
             yield FilterLine()
             yield Static(EMPTY, markup=False, id="empty")
             yield Static(markup=False, id="title")
@@ -91,9 +93,15 @@ The line below says how long all of it will take, as far as that is known. / fil
         """The lines, the running step's picture, and what the log has gained."""
         self.set_class(not snapshot.jobs, "-empty")
         tree, line = self.query_one(JobTree), self.query_one(FilterLine)
-        jobs = tuple(job for job in snapshot.jobs if line.matches(f"#{job.id}", job.kind, job.state, job.title, job.project.name))
-        line.found(len(jobs), len(snapshot.jobs))
+        found = snapshot.jobs
+        if line.words:
+            found = tuple(job for job in found if line.matches(f"#{job.id}", job.kind, job.state, job.title, job.project.name))
+        line.found(len(found), len(snapshot.jobs))
+        jobs = tuple(shortened(found))
         tree.show(replace(snapshot, jobs=jobs))
+        more = self.query_one("#more", Static)
+        more.display = len(jobs) < len(found)
+        more.update(f"… and {len(found) - len(jobs)} more, waiting or ended before these; / finds them")
         if tree.job is not None or not jobs:  # else the cursor is on its way, and says where it comes to
             self._show_job(tree.job)
 

@@ -1,5 +1,6 @@
 """The lines around every screen: where one is (top), how things stand (status), and what the focused thing's keys are (keys)."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -106,9 +107,8 @@ def describe(snapshot: Snapshot) -> Text:
     if snapshot.error:
         return Text(plain(snapshot.error), "bold")
     parts = [f"{worker.device} {worker.state}" for worker in snapshot.workers] or ["no worker"]
-    queued = sum(job.state == "queued" for job in snapshot.jobs)
-    failed = sum(job.state in ("failed", "set-aside") for job in snapshot.jobs)
-    running = snapshot.running()
+    states = Counter(job.state for job in snapshot.jobs)
+    queued, failed, running = states["queued"], states["failed"] + states["set-aside"], snapshot.running()
     counts = [f"{count} {word}" for count, word in ((len(running), "running"), (queued, "queued"), (failed, "failed")) if count]
     if snapshot.left is not None and (running or queued):
         counts.append(_time_left(snapshot))

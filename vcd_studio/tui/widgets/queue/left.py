@@ -22,23 +22,28 @@ class TimeLeft:
 
 
 class Estimates:
-    """Knows what jobs took; asks the store again only when another job is done."""
+    """Knows what jobs took; asks the store again only when another job is done, and reckons again only for jobs that changed."""
 
     def __init__(self) -> None:
         self._done: tuple[int, ...] = ()
         self._clips: dict[tuple[object, ...], float | None] = {}
+        self._jobs: dict[int, tuple[Job, Sequence[Stage], float | None]] = {}
 
     def left(self, store: "Store", jobs: "Sequence[Job]", stages: Stages, workers: int = 1) -> TimeLeft:
         """For `workers` that share the line: no less than the longest running job needs. Paused jobs are not counted."""
         done = [job for job in jobs if job.state == "done"]
         if self._done != (numbers := tuple(job.id for job in done)):
-            self._done, self._clips = numbers, {}
+            self._done, self._clips, self._jobs = numbers, {}, {}
         line: list[float] = []
         longest, unknown = 0.0, 0
         for job in jobs:
             if job.state not in ("running", "queued"):
                 continue
-            seconds = self._job(store, job, stages, done)
+            parts = stages.get(job.id, ())
+            known = self._jobs.get(job.id)
+            if known is None or known[0] is not job or known[1] is not parts:
+                known = self._jobs[job.id] = job, parts, self._job(store, job, stages, done)
+            seconds = known[2]
             if seconds is None:
                 unknown += 1
                 continue

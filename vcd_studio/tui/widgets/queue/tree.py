@@ -1,5 +1,6 @@
 """Jobs that open into their stages."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from vcd_studio.jobs.model import Job, Stage
 
 BAR = 10
+MOST = 400  # jobs on the tree at once: more of them nobody reads, and a filter finds the others
 COLOURS = {"running": "accent", "done": "success", "failed": "error", "set-aside": "warning", "paused": "warning"}
 
 
@@ -27,6 +29,15 @@ class Line:
 
     job: int
     stage: int | None = None
+
+
+def shortened(jobs: "Sequence[Job]") -> "Sequence[Job]":
+    """All jobs, or of too many those that matter first: what runs, the front of the line, and what ended last."""
+    if len(jobs) <= MOST:
+        return jobs
+    ended = next((at for at, job in enumerate(jobs) if job.is_finished), len(jobs))
+    front = min(ended, max(MOST // 2, MOST - (len(jobs) - ended)))
+    return [*jobs[:front], *jobs[ended : ended + MOST - front]]
 
 
 class JobTree(Tree[Line]):
@@ -54,6 +65,7 @@ class JobTree(Tree[Line]):
         self._opened_by_itself: set[int] = set()
         self._open: set[int] = set()  # jobs that are open, be they shown now or filtered out
         self._job_now: int | None = None
+        self._drawn: dict[int, tuple[Job, Sequence[Stage], str]] = {}  # what the words of a job were made of, and for which theme
         self._at: tuple[Line | None, int] = None, 0  # where the cursor was when the lines were last made anew
 
     @property
@@ -63,16 +75,18 @@ class JobTree(Tree[Line]):
         return line.job if line is not None else None
 
     def show(self, snapshot: Snapshot) -> None:
-        """Bring the lines up to date: the same jobs in the same order only get new words, so nothing jumps."""
+        """Bring the lines up to date: the same jobs in the same order only get new words, where they changed, so nothing jumps."""
         wanted = [(job.id, len(snapshot.stages.get(job.id, ()))) for job in snapshot.jobs]
         present = [(node.data.job, len(node.children)) for node in self.root.children if node.data]
         if wanted != present:
             self._rebuild(snapshot)
         for node, job in zip(self.root.children, snapshot.jobs, strict=False):
-            stages = snapshot.stages.get(job.id, ())
-            node.set_label(self._job_label(job, stages))
-            for child, stage in zip(node.children, stages, strict=False):
-                child.set_label(self._stage_label(stage))
+            stages, drawn = snapshot.stages.get(job.id, ()), self._drawn.get(job.id)
+            if drawn is None or drawn[0] is not job or drawn[1] is not stages or drawn[2] != self.app.theme:
+                self._drawn[job.id] = job, stages, self.app.theme
+                node.set_label(self._job_label(job, stages))
+                for child, stage in zip(node.children, stages, strict=False):
+                    child.set_label(self._stage_label(stage))
             if job.state == "running" and job.id not in self._opened_by_itself:
                 self._opened_by_itself.add(job.id)
                 node.expand()
@@ -84,13 +98,16 @@ class JobTree(Tree[Line]):
             if node.data is not None:
                 (self._open.add if node.is_expanded else self._open.discard)(node.data.job)
         self.clear()
+        self._drawn.clear()
         self.move_cursor(None)  # until it is put again it stands on no job, and least of all on one that is not shown any more
         self._job_now = None
         self.root.expand()
         for job in snapshot.jobs:
-            node = self.root.add("", Line(job.id), expand=job.id in self._open)
-            for stage in snapshot.stages.get(job.id, ()):
-                node.add_leaf("", Line(job.id, stage.id))
+            stages = snapshot.stages.get(job.id, ())
+            self._drawn[job.id] = job, stages, self.app.theme
+            node = self.root.add(self._job_label(job, stages), Line(job.id), expand=job.id in self._open)
+            for stage in stages:
+                node.add_leaf(self._stage_label(stage), Line(job.id, stage.id))
         self.call_after_refresh(self._put_cursor)
 
     def _put_cursor(self) -> None:

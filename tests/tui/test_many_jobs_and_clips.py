@@ -1,0 +1,119 @@
+"""Thousands of jobs and clips: a screen does work for what changed and for what is seen, not for all there is."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import screen_text, until, until_text
+from studio_fixtures import make_clip
+
+from vcd_studio.jobs.model import WorkerId
+from vcd_studio.jobs.store import Store
+from vcd_studio.project import outputs
+from vcd_studio.project.outputs import write_sidecar
+from vcd_studio.project.project import Project
+from vcd_studio.tui.app import StudioApp
+from vcd_studio.tui.screens import clips as clips_screen
+from vcd_studio.tui.screens.clips import Shelf
+from vcd_studio.tui.widgets.queue.tree import MOST, JobTree, shortened
+
+Studio = Callable[..., StudioApp]
+WORKER = WorkerId(4242, "1", "boot")
+
+
+def put_many(store: Store, project: Project, count: int) -> None:
+    store.enqueue_all([(f"the {at}th dog", {}) for at in range(count)], "generate", project.path, ["t2v", "save"])
+
+
+@pytest.mark.parametrize(("waiting", "ended"), [(0, 3000), (3000, 0), (3000, 10), (10, 3000), (3000, 3000), (MOST, 0), (3, 4)])
+def test_of_too_many_the_front_of_the_line_and_the_newest_ended_are_shown(
+    store: Store, project: Project, waiting: int, ended: int
+) -> None:
+    put_many(store, project, waiting + ended)
+    with store.database.write() as connection:
+        connection.execute("UPDATE job SET state = 'done', finished = id WHERE id > ?", (waiting,))
+    jobs = store.jobs()
+    shown = shortened(jobs)
+    assert len(shown) == min(MOST, len(jobs))
+    lines = [job.id for job in shown if job.state == "queued"], [job.id for job in shown if job.state == "done"]
+    assert all(len(line) >= min(MOST // 2, of) for line, of in zip(lines, (waiting, ended), strict=True))
+    assert lines[0] == list(range(1, len(lines[0]) + 1))
+    assert lines[1] == list(range(waiting + ended, waiting + ended - len(lines[1]), -1))
+
+
+async def test_jobs_that_are_not_shown_are_counted_and_found(studio: Studio, project: Project, store: Store) -> None:
+    put_many(store, project, MOST + 50)
+    app = studio(project.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "photo 1 of 4")
+        await pilot.press("4")
+        await until_text(pilot, "… and 50 more")
+        assert len(app.screen.query_one(JobTree).root.children) == MOST
+        await pilot.press("slash", *f"{MOST + 30}th")
+        await until_text(pilot, f"1 of {MOST + 50}")
+        await until_text(pilot, f"the {MOST + 30}th dog")
+        assert "more, waiting" not in screen_text(pilot)
+
+
+async def test_a_step_writes_the_words_of_its_own_job_alone(
+    studio: Studio, project: Project, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_many(store, project, 30)
+    running = store.claim(WORKER, "cpu")
+    assert running is not None
+    stage = store.stages(running.id)[0]
+    store.begin_stage(stage.id, 40)
+    app = studio(project.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "photo 1 of 4")
+        await pilot.press("4")
+        await until_text(pilot, "0/40")
+        written: list[int] = []
+        label = JobTree._job_label
+
+        def counted(tree: JobTree, job: "object", stages: "object") -> object:
+            written.append(job.id)  # type: ignore[attr-defined]
+            return label(tree, job, stages)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(JobTree, "_job_label", counted)
+        store.progress(stage.id, 7, 40)
+        await until_text(pilot, "7/40")
+        assert set(written) == {running.id}
+
+
+def test_a_clip_is_read_again_only_when_it_was_written_anew(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [make_clip(project, f"clip {at}", frames=1) for at in range(3)]
+    read: list[Path] = []
+    monkeypatch.setattr(outputs, "read_clip", lambda folder, original=outputs.read_clip: read.append(folder) or original(folder))
+    shelf = Shelf()
+    assert {one.clip.folder for one in shelf.read(project)} == set(folders)
+    assert sorted(read) == sorted(folders)
+    read.clear()
+    shelf.read(project)
+    assert read == []
+    write_sidecar(folders[1], {"prompt": "another", "finished": "2027-01-01T00:00:00+00:00"})
+    assert next(one.prompt for one in shelf.read(project)) == "another"
+    assert read == [folders[1]]
+    (folders[0] / "clip.toml").unlink()
+    assert len(shelf.read(project)) == 2
+
+
+def test_the_first_page_needs_only_what_was_written_last(project: Project) -> None:
+    folders = [make_clip(project, f"clip {at}", frames=1) for at in range(4)]
+    for at, folder in enumerate(folders):
+        os.utime(folder / "clip.toml", (at, at))
+    assert {one.clip.folder for one in Shelf().read(project, 2)} == set(folders[2:])
+
+
+async def test_after_the_first_clips_come_all(studio: Studio, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clips_screen, "FIRST", 2)
+    for at in range(5):
+        make_clip(project, f"clip {at}", frames=1)
+    app = studio(project.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "photo 1 of 4")
+        await pilot.press("5")
+        await until_text(pilot, "clip 1 of 5")
+        await pilot.press("plus")
+        await until(pilot, lambda: "1 clip-0" in screen_text(pilot), "the rating on the page")
