@@ -33,7 +33,8 @@ def test_a_device_that_is_none(verb: str, studio: Any) -> None:
 
 
 def test_status_and_a_second_worker_on_the_same_device(studio: Any, worker: subprocess.Popen[str]) -> None:
-    assert studio("worker", "status", "--json").json == [{"device": "cpu", "pid": worker.pid, "state": "idle", "job": None, "foreign": None}]
+    (held,) = studio("worker", "status", "--json").json
+    assert held == {"device": "cpu", "pid": worker.pid, "state": "idle", "job": None, "foreign": None}
     second = studio("worker", "start", "--device", "cpu")
     assert (second.code, second.out) == (2, "")
     assert f"pid {worker.pid}" in second.err

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from studio_fixtures import FakeWorkers, make_project
 
+from tests.fake_nvml import FakeNvml
 from vcd_studio.jobs.store import Store
 from vcd_studio.project.project import Project, remember_project
 from vcd_studio.terminal import Terminal
@@ -26,6 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """All state under the test's own folder."""
     monkeypatch.setenv("VCD_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setattr("vcd_studio.devices._nvml", lambda: FakeNvml(refuse={"nvmlInit": "Driver Not Loaded"}))
     return tmp_path / "home"
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 if TYPE_CHECKING:
+    from vcd_studio.devices import Reading
     from vcd_studio.jobs.model import Job, Stage
     from vcd_studio.jobs.workers import WorkerStatus
     from vcd_studio.tui.widgets.queue.left import TimeLeft
@@ -40,6 +41,17 @@ class QueueChanged(Message):
     def can_replace(self, message: Message) -> bool:
         """A newer snapshot makes an older one useless."""
         return isinstance(message, QueueChanged)
+
+
+@dataclass
+class CardsRead(Message):
+    """The graphics cards were read once more."""
+
+    reading: "Reading"
+
+    def can_replace(self, message: Message) -> bool:
+        """A newer reading makes an older one useless."""
+        return isinstance(message, CardsRead)
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Queue: every job with its stages, the log of the one under the cursor, and what its running step looks like."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +13,18 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import RichLog, Static
 
 from vcd_studio.project.text import plain
-from vcd_studio.tui.messages import Snapshot
+from vcd_studio.tui.messages import CardsRead, Snapshot
+from vcd_studio.tui.meter import read_on
 from vcd_studio.tui.screens.base import StudioScreen
 from vcd_studio.tui.screens.dialogs.dialogs import Confirm
 from vcd_studio.tui.widgets.chrome.filter import FilterLine
 from vcd_studio.tui.widgets.pictures.picture import Picture
 from vcd_studio.tui.widgets.pictures.source import Source
+from vcd_studio.tui.widgets.queue.meter import DeviceMeter
 from vcd_studio.tui.widgets.queue.tree import JobTree, shortened
 
 if TYPE_CHECKING:
+    from vcd_studio.devices import Reading
     from vcd_studio.jobs.model import Event, Job
     from vcd_studio.jobs.store import Store
 
@@ -36,7 +40,8 @@ class QueueScreen(StudioScreen):
 
     MODE = "queue"
     HELP = """The queue of all your projects. A worker does the jobs, whether the studio is open or not; g starts or stops it.
-The line below says how long all of it will take, as far as that is known. / filters, Escape shows everything again."""
+The line below says how long all of it will take, as far as that is known. Above the log stands each NVIDIA card: its memory, load and
+temperature, and processes on it that are no workers of yours. / filters, Escape shows everything again."""
     DEFAULT_CSS = """
     QueueScreen #body { layout: vertical; }
     QueueScreen JobTree { height: 3fr; }
@@ -69,6 +74,7 @@ The line below says how long all of it will take, as far as that is known. / fil
         super().__init__()
         self._log_of: int | None = None
         self._last_event = 0
+        self._stop = threading.Event()
 
     def body(self) -> ComposeResult:
         with Vertical(id="body"):
@@ -76,18 +82,35 @@ The line below says how long all of it will take, as far as that is known. / fil
             yield Static(markup=False, id="more")
             yield FilterLine()
             yield Static(EMPTY, markup=False, id="empty")
+            yield DeviceMeter()
             yield Static(markup=False, id="title")
             with Horizontal(id="below"):
                 yield RichLog(wrap=True, min_width=1, markup=False, highlight=False, max_lines=5000)
                 yield Picture(id="preview")
 
     def on_mount(self) -> None:
-        """The tree has the keys."""
+        """The tree has the keys; the cards are read from now on."""
         super().on_mount()
         self.query_one(RichLog).can_focus = True
         self.query_one(JobTree).focus()
+        threading.Thread(target=read_on, args=(self._tell_cards, self._stop), name="device meter", daemon=True).start()
+
+    def on_unmount(self) -> None:
+        """The cards are read no longer."""
+        self._stop.set()
 
     # ── showing ──
+
+    def _tell_cards(self, reading: "Reading") -> None:
+        """From the reading thread."""
+        if self.is_running and not self._stop.is_set():
+            self.post_message(CardsRead(reading))
+
+    def on_cards_read(self, message: CardsRead) -> None:
+        """Bring the meter up to date where it is seen."""
+        if self.is_active:
+            ours = {worker.pid for worker in self.studio.snapshot.workers if worker.state != "dead"}
+            self.query_one(DeviceMeter).show(message.reading, ours)
 
     def queue_changed(self, snapshot: Snapshot) -> None:
         """The lines, the running step's picture, and what the log has gained."""
