@@ -1,10 +1,12 @@
 """The instants of a process: whatever it does to the queue's file, or to a file below one folder, counted from 1.
 
-Python's audit events and SQLite's trace tell of them, so that what is tested runs as it ships.
+They are heard through Python's audit events, SQLite's trace and open() itself, so that what is tested runs as it ships.
 """
 
 from __future__ import annotations
 
+import builtins
+import io
 import os
 import sqlite3
 import sys
@@ -17,10 +19,11 @@ READS = ("SELECT", "PRAGMA", "--")
 
 
 def watch(root: Path, act: Callable[[int], None]) -> None:
-    """From now on, and for the rest of this process, ``act`` is told the number of each instant before what it counts is done.
+    """From now on, and for the rest of this process, ``act`` is told the number of each instant when it comes.
 
-    Instants are SQL statements that change something (BEGIN and COMMIT among them), files below ``root`` opened for writing, moved or
-    removed, and folders made or removed there. What C libraries write by themselves is not seen.
+    Instants lie before every SQL statement that changes something (BEGIN and COMMIT among them), and below ``root`` before a file is opened
+    for writing, when it has been opened and is still empty, and before a file or folder is made, moved or removed. What C libraries write
+    by themselves is not seen.
     """
     count = 0
 
@@ -37,14 +40,21 @@ def watch(root: Path, act: Callable[[int], None]) -> None:
         if ((event == "open" and _writes(arguments[2])) or event in CHANGES) and _below(root, arguments[0]):
             instant()
 
-    connect = sqlite3.connect
+    connect, real_open = sqlite3.connect, io.open
 
     def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
         connection = connect(*arguments, **options)
         connection.set_trace_callback(statement)
         return connection
 
+    def opened(file: Any, *arguments: Any, **options: Any) -> Any:
+        stream = real_open(file, *arguments, **options)
+        if stream.writable() and _below(root, file):
+            instant()
+        return stream
+
     sqlite3.connect = traced
+    io.open = builtins.open = opened
     sys.addaudithook(heard)
 
 

@@ -12,13 +12,13 @@ from vcd_studio.project.paths import make_numbered, write_atomic
 from vcd_studio.worker.checkpoints import drop_checkpoint, load_checkpoint, save_checkpoint
 from vcd_studio.worker.context import StageContext
 
-STEPS = 8
+STEPS = 6
 RAN = "ran.txt"
 """One line for each time that a stage was begun: the job's id and the stage's name."""
 
 
 def learn(context: StageContext) -> str:
-    """Eight steps, a checkpoint after every second; what is learnt is a number that depends on every step."""
+    """Six steps, a checkpoint after every second; what is learnt is a number that depends on every step."""
     folder = _begin(context, "run")
     state = load_checkpoint(folder) or {"step": 0, "learnt": 1}
     for step in range(state["step"] + 1, STEPS + 1):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.dying_worker import KILLED, run_worker
+from tests.faults.dying_worker import KILLED, instants_of, queue_of, run_worker
 from tests.faults.quick_stages import RAN
 from vcd_studio.jobs.store import Store
 from vcd_studio.media.frames import load_frames
@@ -21,10 +21,6 @@ def quick_world(folder: Path) -> Path:
         store.enqueue("train", project, "training", ["train"], {})
         store.enqueue_all([(f"clip {seed}", {"seed": seed}) for seed in (1, 2)], "generate", project, ["t2v", "save"])
     return folder
-
-
-def queue_of(world: Path) -> Path:
-    return world / "home" / "state" / "queue.sqlite3"
 
 
 def finished_stages(world: Path) -> set[str]:
@@ -70,13 +66,13 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_there_are_two_hundred_instants_at_least(unbroken: Path) -> None:
-    assert int((unbroken / "instants").read_text()) >= 200
+    assert instants_of(unbroken) >= 200
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
 def test_the_next_worker_ends_where_an_unbroken_one_does(unbroken: Path, tmp_path: Path, part: int) -> None:
-    for instant in range(1 + part, int((unbroken / "instants").read_text()) + 1, 4):
+    for instant in range(1 + part, instants_of(unbroken) + 1, 4):
         world = quick_world(tmp_path / str(instant))
         assert run_worker(world, quick=True, dies_at=instant) == KILLED, instant
         assert is_whole(world), instant
