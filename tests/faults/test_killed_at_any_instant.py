@@ -9,18 +9,8 @@ import pytest
 
 from tests.faults.dying_worker import KILLED, instants_of, queue_of, run_worker
 from tests.faults.quick_stages import RAN
+from tests.faults.worlds import quick_made, quick_world
 from vcd_studio.jobs.store import Store
-from vcd_studio.media.frames import load_frames
-
-
-def quick_world(folder: Path) -> Path:
-    """A training and two clips, waiting."""
-    project = folder / "film"
-    project.mkdir(parents=True)
-    with Store(queue_of(folder)) as store:
-        store.enqueue("train", project, "training", ["train"], {})
-        store.enqueue_all([(f"clip {seed}", {"seed": seed}) for seed in (1, 2)], "generate", project, ["t2v", "save"])
-    return folder
 
 
 def finished_stages(world: Path) -> set[str]:
@@ -31,23 +21,6 @@ def finished_stages(world: Path) -> set[str]:
 def begun_stages(world: Path) -> list[str]:
     path = world / "film" / RAN
     return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-
-
-def made(world: Path) -> list[object]:
-    """What the jobs brought, in their order; everything that must not depend on how often they were interrupted."""
-    brought: list[object] = []
-    with Store(queue_of(world)) as store:
-        for job in sorted(store.jobs(), key=lambda job: job.id):
-            assert job.state == "done", (job.title, job.state, job.error, job.traceback)
-            assert [stage.state for stage in store.stages(job.id)] == ["done"] * len(store.stages(job.id))
-            assert [attempt.outcome for attempt in store.attempts(job.id)][-1] == "done"
-            if job.kind == "train":
-                brought.append((Path(job.result["run"]) / "learnt.txt").read_text())
-            else:
-                frames = load_frames(Path(job.result["clip"]) / "stages" / "t2v" / "frames")
-                brought.append(((Path(job.result["clip"]) / "clip.toml").read_text(), [frame.tobytes() for frame in frames]))
-        assert store.open_attempts() == []
-    return brought
 
 
 def is_whole(world: Path) -> bool:
@@ -79,4 +52,4 @@ def test_the_next_worker_ends_where_an_unbroken_one_does(unbroken: Path, tmp_pat
         finished, begun = finished_stages(world), begun_stages(world)
         assert run_worker(world, quick=True) == 0, instant
         assert finished.isdisjoint(begun_stages(world)[len(begun) :]), f"instant {instant}: a finished stage was done again"
-        assert made(world) == made(unbroken), instant
+        assert quick_made(world) == quick_made(unbroken), instant
