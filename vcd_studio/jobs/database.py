@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,10 @@ NETWORK_FILE_SYSTEMS = {
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "9p", "ceph", "lustre", "gpfs", "beegfs", "pvfs2", "glusterfs",
     "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.ceph-fuse", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse", "davfs", "fuse.davfs2",
 }  # fmt: skip
+
+
+LITTLE_SPACE = 1024 * 1024
+"""Bytes; where a disk has less and SQLite speaks of an error in reading or writing, the disk is full."""
 
 
 class StoreError(InputError):
@@ -54,6 +59,14 @@ def _write_ahead(connection: sqlite3.Connection) -> str:
             time.sleep(0.02)
 
 
+def _is_full(error: sqlite3.Error, folder: Path) -> bool:
+    """Whether a full disk is behind an error of SQLite, which names it so only where it was a page of the queue that found no room."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+        return shutil.disk_usage(folder).free < LITTLE_SPACE
+    return code == sqlite3.SQLITE_FULL
+
+
 class Database:
     """One connection, safe to share between threads: every use takes its lock."""
 
@@ -82,6 +95,8 @@ class Database:
             if version < len(migrations):
                 migrate(self.connection, migrations)
         except sqlite3.Error as error:
+            if _is_full(error, path.parent):
+                raise StoreError(f"The queue {path} cannot be opened, because its disk is full; free some space and try again.") from error
             raise StoreError(
                 f"The queue {path} cannot be opened ({error}); check the disk, or move the file away to start a new one."
             ) from error
@@ -118,6 +133,10 @@ class Database:
                         self.connection.execute("ROLLBACK")
                     raise
             except sqlite3.Error as error:
+                if _is_full(error, self.path.parent):
+                    raise StoreError(
+                        f"The queue {self.path} cannot be written, because its disk is full; free some space: nothing was changed."
+                    ) from error
                 raise StoreError(f"The queue {self.path} cannot be written ({error}); nothing was changed.") from error
 
     def revision(self) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
+import re
 import signal
 import sys
 import traceback
@@ -28,6 +30,8 @@ from vcd_studio.worker.stages import STAGES
 
 StageFunction = Callable[[StageContext], str | None]
 POLL_SECONDS = 1.0
+OS_ERROR = re.compile(r"\(os error (\d+)\)")
+"""How libraries written in Rust tell of an error of the operating system."""
 
 
 class Worker:
@@ -107,14 +111,27 @@ def explain(error: Exception, where: str) -> str:
     """One sentence for a person; the traceback says the rest."""
     if isinstance(error, InputError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk is full ({error.filename or where}); free some space and retry the job: finished stages are kept."
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return f"{error.filename or 'A file'} cannot be written ({error.strerror}); change its permissions and retry the job."
+    refused = system_error(error)
+    if refused and refused.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full ({refused.filename or where}); free some space and retry the job: finished stages are kept."
+    if refused and refused.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return f"{refused.filename or 'A file'} cannot be written ({refused.strerror}); change its permissions and retry the job."
     if ladder.is_out_of_memory(error):
         return f"There was not enough memory for {where}; choose a smaller size or fewer frames per context window, and retry the job."
     first = (str(error).strip().splitlines() or ["no message"])[0]
     return f"{where[0].upper()}{where[1:]} failed unexpectedly ({type(error).__name__}: {first})."
+
+
+def system_error(error: BaseException) -> OSError | None:
+    """The operating system's own error behind this one: torch raises another while it handles it, safetensors has it in its words alone."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, OSError):
+            return behind
+        if told := OS_ERROR.search(str(behind)):
+            return OSError(int(told[1]), os.strerror(int(told[1])))
+        behind = behind.__cause__ or behind.__context__
+    return None
 
 
 def main(arguments: Sequence[str] | None = None, stages: Mapping[str, StageFunction] = STAGES) -> int:
