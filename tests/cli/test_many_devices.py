@@ -80,7 +80,7 @@ def on_card_1(monkeypatch: pytest.MonkeyPatch) -> WorkerId:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     workers.lock_path("cuda:1").parent.mkdir(parents=True)
     with workers.lock_path("cuda:1").open("w+b") as file:
-        workers.write_lock(file.fileno(), own, "cuda:1")
+        workers.write_lock(file.fileno(), workers.Holder(own, "cuda:1"))
     return own
 
 

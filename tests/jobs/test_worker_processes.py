@@ -81,7 +81,7 @@ def test_waking_needs_nobody_there_and_reaches_who_is(studio_home: Path) -> None
 
 
 def test_the_queue_and_the_worker_load_no_torch_before_a_stage_runs() -> None:
-    modules = "vcd_studio.jobs.enqueue, vcd_studio.jobs.workers, vcd_studio.worker.loop"
+    modules = "vcd_studio.jobs.enqueue, vcd_studio.jobs.workers, vcd_studio.worker.loop, vcd_studio.worker.keeper"
     code = f"import sys, {modules}; print(sorted({{'torch', 'textual'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert done.stdout.strip() == "[]"

@@ -2,11 +2,13 @@
 
 settings["script"][stage] is a list of acts: ["step", n] does n steps; ["gate", fifo] says so in the log and waits until the FIFO is opened
 for writing; ["fail-once", marker] and ["fail-input", marker] fail while the marker file is not there; ["record", file] adds the stage's
-name to a file; ["network"] asks for the pack "fake".
+name to a file; ["die"] is a kill -9.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -33,6 +35,8 @@ def act(context: StageContext) -> str:
         elif word == "record":
             with Path(values[0]).open("a", encoding="utf-8") as file:
                 file.write(f"{context.stage.name}\n")
+        elif word == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
     return f"made by {context.stage.name}"
 
 

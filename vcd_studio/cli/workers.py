@@ -42,7 +42,7 @@ def stop(
     from vcd_studio.jobs import workers
 
     ended = workers.stop(_device(device) if device is not None else None)
-    words = {"dead": "has ended", "idle": "has not ended yet", "running": "is still at its step"}
+    words = {"dead": "has ended", "idle": "has not ended yet", "running": "is still at its step", "restarting": "is still being kept"}
     lines = [f"The worker on {worker.device} (pid {worker.pid}) {words[worker.state]}." for worker in ended]
     answer([worker_object(worker) for worker in ended], lines, as_json)
     if any(worker.state != "dead" for worker in ended):
@@ -75,7 +75,7 @@ def run(
     once: Annotated[bool, typer.Option("--once", help="End when no job is waiting.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Be a worker in the foreground (for systemd, Slurm, containers); interrupting ends it after its step."""
+    """Keep a worker from the foreground (for systemd, Slurm, containers); interrupting ends it after its step, dying starts it again."""
     from vcd_studio.jobs import workers
 
     chosen = workers.resolve_device(_device(device))
@@ -83,11 +83,11 @@ def run(
     for there in workers.status():  # said here, once, and before an answer that would be untrue
         if there.device == chosen and there.state != "dead":
             raise workers.already_running(chosen, there.pid)
-    if as_json:  # the answer comes first, for what follows is the same process as another program
+    if as_json:  # the answer comes first, for what follows is the same process as another program, the keeper
         answer({"device": chosen, "pid": os.getpid(), "state": "running", "job": None}, [], True)
     sys.stderr.flush()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    command = [sys.executable, "-m", "vcd_studio.worker", "--device", chosen, *(["--once"] if once else [])]
+    command = [sys.executable, "-m", "vcd_studio.worker.keeper", "--device", chosen, *(["--once"] if once else [])]
     os.execve(sys.executable, command, {**os.environ, "PYTHONUNBUFFERED": "1"})
 
 

@@ -11,14 +11,18 @@ from typing import Self
 
 from vcd_studio.jobs.model import WorkerId
 from vcd_studio.jobs.processes import this_process
-from vcd_studio.jobs.workers import WorkerRunning, already_running, lock_path, read_lock, wake_path, write_lock
+from vcd_studio.jobs.workers import Holder, WorkerRunning, already_running, lock_path, read_lock, wake_path, write_lock
 
 
 class Lease:
-    """``with Lease("cpu") as lease:`` holds the device; WorkerRunning names the process that already does."""
+    """``with Lease("cpu") as lease:`` holds the device; WorkerRunning names the process that already does.
 
-    def __init__(self, device: str) -> None:
+    ``keeper``: who starts this process again if it dies.
+    """
+
+    def __init__(self, device: str, keeper: WorkerId | None = None) -> None:
         self.device = device
+        self.keeper = keeper
         self.path = lock_path(device)
         self.worker: WorkerId = this_process()
         self._descriptor = -1
@@ -32,16 +36,17 @@ class Lease:
             os.close(descriptor)
             raise self._taken() from error
         self._descriptor = descriptor
-        write_lock(descriptor, self.worker, self.device)
+        write_lock(descriptor, Holder(self.worker, self.device, self.keeper))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        os.ftruncate(self._descriptor, 0)  # a clean end leaves no name behind
+        if error is None:  # a clean end leaves no name behind
+            os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
 
     def _taken(self) -> WorkerRunning:
         holder = read_lock(self.path)
-        return already_running(self.device, holder[0].pid if holder else 0)
+        return already_running(self.device, holder.worker.pid if holder else 0)
 
 
 class WakeUp:

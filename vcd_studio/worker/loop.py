@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from vcd_studio.jobs.model import Job, Stage
-from vcd_studio.jobs.processes import is_alive
+from vcd_studio.jobs.processes import id_of, is_alive
 from vcd_studio.jobs.store import Store, StoreError
 from vcd_studio.jobs.workers import resolve_device
 from vcd_studio.project.errors import InputError
@@ -139,10 +139,13 @@ def main(arguments: Sequence[str] | None = None, stages: Mapping[str, StageFunct
     parser = argparse.ArgumentParser(prog="python -m vcd_studio.worker", description="Work on the queue with one device.")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: auto)")
     parser.add_argument("--once", action="store_true", help="end when no job is waiting")
+    parser.add_argument("--kept", action="store_true", help="the process that started this one starts it again if it dies")
     options = parser.parse_args(arguments)
+    keeper = id_of(os.getppid()) if options.kept else None
     try:
-        with Store() as store, Lease(resolve_device(options.device)) as lease, WakeUp(lease.device) as wake_up:
-            worker = Worker(store, lease, wake_up, stages, load_settings().precision)
+        precision = load_settings().precision
+        with Store() as store, Lease(resolve_device(options.device), keeper) as lease, WakeUp(lease.device) as wake_up:
+            worker = Worker(store, lease, wake_up, stages, precision)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, _handler(worker))
             print(f"worker {lease.worker.pid} holds {lease.device}; queue {store.path}", flush=True)
