@@ -39,6 +39,17 @@ def test_a_job_that_kills_its_worker_every_time_is_set_aside_and_the_queue_goes_
     ]
 
 
+def test_a_worker_out_of_memory_after_other_work_makes_room_for_a_fresh_one(
+    store: Store, put: Put, start_kept: StartWorker, tmp_path: Path
+) -> None:
+    before, large = put(), put(t2v=[["full", str(tmp_path / "full")]])
+    keeper = start_kept("--once")
+    assert keeper.ends() == 0
+    assert [store.job(job.id).state for job in (before, large)] == ["done", "done"]
+    assert [attempt.outcome for attempt in store.attempts(large.id)] == ["requeued", "done"]
+    assert store.job(large.id).result["relief"]["t2v"]["fresh_process"] is True
+
+
 @pytest.mark.parametrize("whom", ["keeper", "worker"])
 def test_asked_to_end_either_ends_both_and_the_job_goes_back_into_the_line(
     store: Store, put: Put, start_kept: StartWorker, gate: Gate, whom: str

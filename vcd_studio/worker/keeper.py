@@ -16,7 +16,8 @@ from vcd_studio.jobs.workers import lock_path, read_lock, resolve_device
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
 
-DONE, WRONG_INPUT = 0, 2
+DONE, WRONG_INPUT, FRESH = 0, 2, 75
+"""Exit codes of a worker; FRESH: start another at once (the system's own word for it is EX_TEMPFAIL)."""
 ASKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 LONGEST_PAUSE = 60.0
 CALM = 300.0
@@ -52,6 +53,8 @@ class Keeper:
             held = held or self._names(self.worker.pid)
             if self.asked_to_end or code in (DONE, WRONG_INPUT) or -code in ASKED or not held:
                 return DONE if -code in ASKED else code
+            if code == FRESH:
+                continue
             if time.monotonic() - began > CALM:
                 pause = 1.0
             print(f"worker {self.worker.pid} on {self.device} {ending(code)}; it starts again in {pause:.0f} s", flush=True)

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from vcd_studio.jobs.model import WorkerId
-from vcd_studio.jobs.processes import this_process
+from vcd_studio.jobs.processes import is_alive, this_process
 from vcd_studio.jobs.workers import Holder, WorkerRunning, already_running, lock_path, read_lock, wake_path, write_lock
 
 
@@ -43,6 +43,11 @@ class Lease:
         if error is None:  # a clean end leaves no name behind
             os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the keeper still lives."""
+        return self.keeper is not None and is_alive(self.keeper)
 
     def _taken(self) -> WorkerRunning:
         holder = read_lock(self.path)

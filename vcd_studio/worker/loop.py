@@ -22,8 +22,10 @@ from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
 from vcd_studio.settings import load_settings
 from vcd_studio.worker import ladder
-from vcd_studio.worker.context import Interrupted, StageContext
+from vcd_studio.worker.context import StageContext
 from vcd_studio.worker.durable import settle
+from vcd_studio.worker.interrupts import FreshProcess, Interrupted
+from vcd_studio.worker.keeper import FRESH
 from vcd_studio.worker.lease import Lease, WakeUp
 from vcd_studio.worker.networks import NetworkKeeper
 from vcd_studio.worker.stages import STAGES
@@ -46,6 +48,7 @@ class Worker:
         self.stages = stages
         self.networks = NetworkKeeper(lease.device, precision)
         self.asked_to_end = False
+        self.has_worked = False
 
     def end(self, *_: object) -> None:
         """After the step in hand. Safe in a signal handler."""
@@ -66,7 +69,7 @@ class Worker:
                 self.wake_up.wait(POLL_SECONDS)
 
     def run_job(self, job: Job) -> None:
-        """One attempt at a claimed job; how it ended is in the store afterwards. StoreError alone comes through."""
+        """One attempt at a claimed job; how it ended is in the store afterwards. StoreError and FreshProcess alone come through."""
         self.store.log(job.id, "info", f"worker {self.lease.worker.pid} on {self.lease.device} takes the job")
         where = "the job"
         try:
@@ -78,6 +81,8 @@ class Worker:
         except Interrupted as stop:
             self.store.release(job.id, stop.state, stop.reason)
             self.store.log(job.id, "info", f"{where} stopped: {stop.reason}")
+            if isinstance(stop, FreshProcess):
+                raise
         except StoreError:
             raise
         except Exception as error:
@@ -90,7 +95,8 @@ class Worker:
             self.networks.relief = ladder.Relief()
 
     def _run_stage(self, job: Job, stage: Stage) -> None:
-        context = StageContext(self.store, job, stage, self.lease.device, self.networks, lambda: self.asked_to_end)
+        replaceable = self.has_worked and self.lease.is_kept
+        context = StageContext(self.store, job, stage, self.lease.device, self.networks, lambda: self.asked_to_end, replaceable)
         if stage.state == "done":
             context.log("was finished by an earlier attempt: going on from there")
             return
@@ -100,6 +106,7 @@ class Worker:
         self.store.begin_stage(stage.id)
         context.stage = replace(stage, state="running")
         context.log("begins")
+        self.has_worked = True
         artefact = ladder.run(self.stages[stage.name], context)
         if artefact is not None and Path(artefact).exists():
             settle(Path(artefact))
@@ -135,7 +142,8 @@ def system_error(error: BaseException) -> OSError | None:
 
 
 def main(arguments: Sequence[str] | None = None, stages: Mapping[str, StageFunction] = STAGES) -> int:
-    """The worker process: 0 when asked to end or done, 1 when the queue failed, 2 for wrong input (a second worker on the device)."""
+    """The worker process: 0 when asked to end or done, 1 when the queue failed, 2 for wrong input (a second worker on the device), FRESH
+    when another process shall go on."""
     parser = argparse.ArgumentParser(prog="python -m vcd_studio.worker", description="Work on the queue with one device.")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: auto)")
     parser.add_argument("--once", action="store_true", help="end when no job is waiting")
@@ -151,6 +159,9 @@ def main(arguments: Sequence[str] | None = None, stages: Mapping[str, StageFunct
             print(f"worker {lease.worker.pid} holds {lease.device}; queue {store.path}", flush=True)
             worker.run(once=options.once)
             print(f"worker {lease.worker.pid} ends", flush=True)
+    except FreshProcess as stop:
+        print(f"worker {os.getpid()} ends: {stop.reason}", flush=True)
+        return FRESH
     except StoreError as error:
         print(plain(str(error)), file=sys.stderr)
         return 1

@@ -25,7 +25,8 @@ from vcd_studio.project.paths import write_atomic
 from vcd_studio.project.photos import open_photo, read_mask
 from vcd_studio.project.text import quoted
 from vcd_studio.worker.checkpoints import drop_checkpoint, load_checkpoint, save_checkpoint
-from vcd_studio.worker.context import Interrupted, StageContext
+from vcd_studio.worker.context import StageContext
+from vcd_studio.worker.interrupts import Interrupted
 from vcd_studio.worker.stages.segment import mask_photo
 
 PREVIEW_STEPS = 8
