@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
 import tomllib
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from vcd_studio.project.prompts import Prompt
 from vcd_studio.worker.context import StageContext
 from vcd_studio.worker.lease import Lease, WakeUp
 from vcd_studio.worker.loop import Worker
-from vcd_studio.worker.stages import STAGES
+from vcd_studio.worker.stages import STAGES, train
 from vcd_studio.worker.stages.clips import mix_travel
 from vcd_studio.worker.stages.train import kept_losses
 
@@ -172,6 +173,81 @@ def test_a_training_killed_with_9_ends_with_the_very_same_tokens(
     assert torch.equal(one.embeddings, two.embeddings)
     curves = [(Path(each.result["run"]) / "loss.csv").read_text() for each in (unbroken, broken)]
     assert curves[0] == curves[1]
+
+
+@pytest.mark.parametrize("killed_at", ["_note", "drop_checkpoint"])
+def test_a_training_killed_after_its_tokens_were_saved_learns_nothing_again(
+    killed_at: str, store: Store, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = enqueue_train(store, project, "rex", TRAINING)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, killed_at, die)
+        with pytest.raises(KeyboardInterrupt):
+            work(store)
+    (left,) = store.open_attempts()
+    run = Path(store.job(job.id).result["run"])
+    tokens = (run / "tokens.safetensors").read_bytes()
+    assert (run / "checkpoint.pt").is_file()
+    store.recover(lambda worker: worker != left.worker)
+    monkeypatch.setattr(train, "begin_training", None)
+    work(store)
+    result = done(store, job).result
+    assert (run / "tokens.safetensors").read_bytes() == tokens
+    assert result["tokens"] == str(run / "tokens.safetensors")
+    assert result["loss"] == pytest.approx(np.mean([float(row["loss"]) for row in csv.DictReader((run / "loss.csv").open())]), abs=1e-6)
+    assert not (run / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("kind", ["run", "clip"])
+def test_a_folder_removed_while_the_job_runs_is_one_sentence_and_retry_makes_it_anew(kind: str, store: Store, project: Project) -> None:
+    if kind == "run":
+        job, stage = enqueue_train(store, project, "rex", TRAINING), "train"
+    else:
+        job, stage = enqueue_plan(store, project, plan_generate(project, text="a dog", stages=["t2v", "face"], overrides=QUICK))[0], "face"
+
+    def taken_away(context: StageContext) -> str | None:
+        step = context.step
+
+        def step_and_remove(*given: Any, **options: Any) -> None:
+            step(*given, **options)
+            made = context.result.get(kind)
+            if made and given[0] == 1:
+                shutil.rmtree(made)
+
+        context.step = step_and_remove  # type: ignore[method-assign]
+        return STAGES[stage](context)
+
+    def before_frames_are_read(context: StageContext) -> str | None:
+        shutil.rmtree(context.result["clip"])
+        return STAGES[stage](context)
+
+    work(store, {**STAGES, stage: taken_away if kind == "run" else before_frames_are_read})
+    failed = store.job(job.id)
+    assert failed.state == "failed"
+    gone = failed.result["run"] if kind == "run" else f"{failed.result['clip']}/stages/t2v"
+    assert failed.error == f"{gone} was removed while the job ran; retry makes it anew."
+    store.retry(job.id)
+    work(store)
+    done(store, job)
+
+
+def test_a_clip_folder_removed_before_a_retry_is_made_anew_with_every_stage(store: Store, project: Project) -> None:
+    (job,) = enqueue_plan(store, project, plan_generate(project, text="a dog", stages=["t2v"], overrides=QUICK))
+
+    def broken(context: StageContext) -> str | None:
+        raise ZeroDivisionError
+
+    work(store, {**STAGES, "save": broken})
+    failed = store.job(job.id)
+    assert [stage.state for stage in store.stages(job.id)] == ["done", "failed"]
+    shutil.rmtree(failed.result["clip"])
+    store.retry(job.id)
+    work(store)
+    assert {path.name for path in Path(done(store, job).result["clip"]).iterdir()} >= {"clip.mp4", "clip.toml", "poster.png", "stages"}
 
 
 def test_a_photo_changed_after_enqueueing_is_not_trained_on(store: Store, project: Project) -> None:

@@ -362,6 +362,11 @@ class Store:
                 "UPDATE stage SET state = 'done', step = steps, finished = ?, artefact = ? WHERE id = ?", (time.time(), artefact, stage_id)
             )
 
+    def reopen_stage(self, stage_id: int) -> None:
+        """A finished stage is to be done again."""
+        with self.database.write() as connection:
+            connection.execute("UPDATE stage SET state = 'queued', finished = NULL, artefact = NULL WHERE id = ?", (stage_id,))
+
     def update_result(self, job_id: int, values: Mapping[str, Any]) -> None:
         """Add to what the job has brought so far (its clip's folder, its training run), so that a later attempt finds it."""
         with self.database.write() as connection:

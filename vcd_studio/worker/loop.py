@@ -73,6 +73,7 @@ class Worker:
         self.store.log(job.id, "info", f"worker {self.lease.worker.pid} on {self.lease.device} takes the job")
         where = "the job"
         try:
+            self._reopen_stages(job)
             for stage in self.store.stages(job.id):
                 where = f"stage {stage.name}"
                 self._run_stage(job, stage)
@@ -86,7 +87,7 @@ class Worker:
         except StoreError:
             raise
         except Exception as error:
-            sentence = explain(error, where)
+            sentence = self._removed(job, error) or explain(error, where)
             self.store.fail(job.id, sentence, traceback.format_exc())
             self.store.log(job.id, "error", sentence)
             print(plain(traceback.format_exc(), lines=True), file=sys.stderr, flush=True)
@@ -112,6 +113,27 @@ class Worker:
             settle(Path(artefact))
         self.store.finish_stage(stage.id, artefact)
         context.log("finished")
+
+
+    def _reopen_stages(self, job: Job) -> None:
+        """Finished stages whose artefact somebody has taken away are to be done again."""
+        for stage in self.store.stages(job.id):
+            if stage.state == "done" and _is_gone(stage.artefact):
+                self.store.reopen_stage(stage.id)
+                self.store.log(job.id, "warning", f"{stage.name}: {plain(str(stage.artefact))} is gone, so this stage runs again")
+
+    def _removed(self, job: Job, error: Exception) -> str | None:
+        """One sentence, where the job failed because what it had made was taken away under its hands."""
+        result, refused = self.store.job(job.id).result, system_error(error)
+        made = [stage.artefact for stage in self.store.stages(job.id) if stage.state == "done"]
+        if refused and refused.errno == errno.ENOENT:
+            made += [result.get("run"), result.get("clip")]
+        gone = next(filter(_is_gone, made), None)
+        return f"{plain(gone)} was removed while the job ran; retry makes it anew." if gone else None
+
+
+def _is_gone(path: str | None) -> bool:
+    return path is not None and not Path(path).exists()
 
 
 def explain(error: Exception, where: str) -> str:
