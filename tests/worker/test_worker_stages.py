@@ -6,6 +6,7 @@ import csv
 import shutil
 import sys
 import tomllib
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from tiny_pack import save_tiny_pack
 
+from vcd_studio import models
 from vcd_studio.jobs.enqueue import enqueue_plan, enqueue_segment, enqueue_train, plan_generate
 from vcd_studio.jobs.model import Job
 from vcd_studio.jobs.store import Store
@@ -380,6 +382,35 @@ def test_networks_stay_loaded_for_the_next_job(store: Store, project: Project) -
     work(store)
     loads = [event for job in jobs for event in store.events(job.id) if "loading the pack" in event.text]
     assert len(loads) == 1
+
+
+def test_a_paused_job_leaves_no_networks_in_memory(store: Store, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job,) = enqueue_plan(store, project, plan_generate(project, text="a dog", stages=["t2v"], overrides=QUICK))
+    loaded: list[weakref.ref[Any]] = []
+    load_pack = models.load_pack
+
+    def load(*given: Any) -> Any:
+        networks = load_pack(*given)
+        loaded.append(weakref.ref(networks.motion_unet))
+        return networks
+
+    def paused(context: StageContext) -> str | None:
+        step = context.step
+
+        def step_and_pause(done: int, *rest: Any, **options: Any) -> None:
+            if done == 1:
+                store.pause(job.id)
+            step(done, *rest, **options)
+
+        context.step = step_and_pause  # type: ignore[method-assign]
+        return STAGES["t2v"](context)
+
+    monkeypatch.setattr(models, "load_pack", load)
+    with Lease("cpu") as lease, WakeUp("cpu") as wake_up:
+        worker = Worker(store, lease, wake_up, {**STAGES, "t2v": paused})
+        worker.run(once=True)
+        assert store.job(job.id).state == "paused"
+        assert [network() for network in loaded] == [None]
 
 
 def test_a_travel_mixes_its_prompts_along_straight_lines() -> None:

@@ -6,12 +6,16 @@ import fcntl
 import os
 import select
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from vcd_studio.jobs.model import WorkerId
 from vcd_studio.jobs.processes import is_alive, this_process
 from vcd_studio.jobs.workers import Holder, WorkerRunning, already_running, lock_path, read_lock, wake_path, write_lock
+from vcd_studio.project.errors import InputError
+from vcd_studio.project.paths import reason
+from vcd_studio.project.text import plain
 
 
 class Lease:
@@ -28,15 +32,16 @@ class Lease:
         self._descriptor = -1
 
     def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            write_lock(self._descriptor, Holder(self.worker, self.device, self.keeper))
         except BlockingIOError as error:
-            os.close(descriptor)
+            os.close(self._descriptor)
             raise self._taken() from error
-        self._descriptor = descriptor
-        write_lock(descriptor, Holder(self.worker, self.device, self.keeper))
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -61,9 +66,11 @@ class WakeUp:
         self.path = wake_path(device)
 
     def __enter__(self) -> Self:
-        with suppress(FileNotFoundError):
-            self.path.unlink()
-        os.mkfifo(self.path, 0o600)
+        try:
+            self.path.unlink(missing_ok=True)
+            os.mkfifo(self.path, 0o600)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)  # also a writer: never at its end
         return self
 
@@ -82,3 +89,7 @@ class WakeUp:
         """From a signal handler of this process."""
         with suppress(BlockingIOError):
             os.write(self._descriptor, b"\n")
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{plain(str(path))} cannot be written ({reason(error)}); free some space, or set VCD_HOME to a folder you own.")

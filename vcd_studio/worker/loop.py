@@ -8,11 +8,13 @@ import os
 import re
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 from vcd_studio.jobs.model import Job, Stage
 from vcd_studio.jobs.processes import id_of, is_alive
@@ -31,7 +33,10 @@ from vcd_studio.worker.networks import NetworkKeeper
 from vcd_studio.worker.stages import STAGES
 
 StageFunction = Callable[[StageContext], str | None]
+T = TypeVar("T")
 POLL_SECONDS = 1.0
+QUEUE_SECONDS = 600.0
+"""How long the device is held for a queue that cannot be written."""
 OS_ERROR = re.compile(r"\(os error (\d+)\)")
 """How libraries written in Rust tell of an error of the operating system."""
 
@@ -58,14 +63,38 @@ class Worker:
     def run(self, once: bool = False) -> None:
         """Work until asked to end; with ``once`` only until no job is waiting."""
         while not self.asked_to_end:
-            for job in self.store.recover(is_alive):
+            for job in self._once_it_can(lambda: self.store.recover(is_alive)):
                 print(f"job {job.id} was left by a dead worker: now {job.state}", flush=True)
-            job_in_hand = self.store.claim(self.lease.worker, self.lease.device)
+            job_in_hand = self._once_it_can(lambda: self.store.claim(self.lease.worker, self.lease.device))
             if job_in_hand is not None:
-                self.run_job(job_in_hand)
+                self._run_or_put_back(job_in_hand)
             elif once:
                 return
             else:
+                self.wake_up.wait(POLL_SECONDS)
+
+    def _run_or_put_back(self, job: Job) -> None:
+        """A job that the queue itself fails (its disk is full) goes back into the line, once that can be written; it is not to blame."""
+        try:
+            self.run_job(job)
+        except StoreError as error:
+            reason = plain(str(error))
+            print(f"job {job.id} waits to be put back: {reason}", file=sys.stderr, flush=True)
+            self._once_it_can(lambda: self.store.put_back(job.id, reason))
+            self.wake_up.wait(POLL_SECONDS)
+
+    def _once_it_can(self, write: Callable[[], T]) -> T:
+        """What ``write`` hands back; tried again while the queue cannot be written. StoreError after QUEUE_SECONDS, or if asked to end."""
+        until = time.monotonic() + QUEUE_SECONDS
+        said = ""
+        while True:
+            try:
+                return write()
+            except StoreError as error:
+                if self.asked_to_end or time.monotonic() > until:
+                    raise
+                if said != (said := plain(str(error))):
+                    print(f"{said} Trying again for {QUEUE_SECONDS / 60:.0f} minutes.", file=sys.stderr, flush=True)
                 self.wake_up.wait(POLL_SECONDS)
 
     def run_job(self, job: Job) -> None:
@@ -84,6 +113,9 @@ class Worker:
             self.store.log(job.id, "info", f"{where} stopped: {stop.reason}")
             if isinstance(stop, FreshProcess):
                 raise
+            if stop.state == "paused":  # nobody knows for how long: the card is free meanwhile
+                stop.__traceback__ = None  # its frames hold tensors
+                self.networks.release()
         except StoreError:
             raise
         except Exception as error:
