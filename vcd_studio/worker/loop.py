@@ -29,6 +29,7 @@ from vcd_studio.worker.durable import settle
 from vcd_studio.worker.interrupts import FreshProcess, Interrupted
 from vcd_studio.worker.keeper import FRESH
 from vcd_studio.worker.lease import Lease, WakeUp
+from vcd_studio.worker.leftovers import sweep
 from vcd_studio.worker.networks import NetworkKeeper
 from vcd_studio.worker.stages import STAGES
 
@@ -102,6 +103,8 @@ class Worker:
         self.store.log(job.id, "info", f"worker {self.lease.worker.pid} on {self.lease.device} takes the job")
         where = "the job"
         try:
+            if any(attempt.outcome == "crashed" for attempt in self.store.attempts(job.id)):
+                sweep(self.store, job)
             self._reopen_stages(job)
             for stage in self.store.stages(job.id):
                 where = f"stage {stage.name}"
