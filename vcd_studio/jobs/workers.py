@@ -10,6 +10,7 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,8 @@ from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
 
 WorkerState = Literal["running", "idle", "restarting", "dead"]
+BUS_ORDER = "PCI_BUS_ID"
+"""How a worker lets CUDA count the cards where CUDA_DEVICE_ORDER says nothing else: as NVML does."""
 START_SECONDS = 90.0
 """How long a fresh process may take to claim its device before start() gives up on it."""
 
@@ -97,6 +100,18 @@ def resolve_device(device: str = "auto") -> str:
         return "cpu"
 
 
+def every_device() -> list[str]:
+    """A device for each card that CUDA counts here; the CPU alone where "auto" means it."""
+    first = resolve_device()
+    if first == "cpu":
+        return [first]
+    from vcd_studio import devices
+
+    cards, visible = devices.read_cards().cards, os.environ.get("CUDA_VISIBLE_DEVICES")
+    counted = takewhile(lambda name: devices.card_of(name, cards, visible), (f"cuda:{number}" for number in count()))
+    return list(counted) or [first]
+
+
 def status(store: Store | None = None) -> list[WorkerStatus]:
     """Every worker that runs on this machine or ended without a word, by device."""
     running: dict[WorkerId, Job] = {}
@@ -106,41 +121,51 @@ def status(store: Store | None = None) -> list[WorkerStatus]:
         with Store() as own:
             running = _running(own)
     holders = filter(None, map(read_lock, sorted(worker_dir().glob("*.lock"))))
-    return [_status(holder, running.get(holder.worker)) for holder in holders]
+    found = sorted((_status(holder, running.get(holder.worker)) for holder in holders), key=lambda worker: worker.device)
+    held = {worker.device for worker in found if worker.state != "dead"}
+    return [worker for worker in found if worker.state != "dead" or worker.device not in held]
 
 
 def start(device: str = "auto") -> WorkerStatus:
     """A detached worker on the device, once it holds it, with a keeper that starts it again should it die. WorkerRunning names the one
     that already does."""
     device = resolve_device(device)
-    holder = read_lock(lock_path(device))
+    lock, log = lock_path(device), log_path(device)
+    holder = read_lock(lock)
     if holder and is_alive(holder.worker):
         raise already_running(device, holder.worker.pid)
     _prepare_folder()
-    keeper = detached(["vcd_studio.worker.keeper", "--device", device], log_path(device))
+    keeper = detached(["vcd_studio.worker.keeper", "--device", device], log)
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
-        holder = read_lock(lock_path(device))
+        holder = read_lock(lock)
         if holder and holder.keeper and holder.keeper.pid == keeper.pid and is_alive(holder.worker):
             return _status(holder, None)
         if keeper.poll() is not None:
             if holder and is_alive(holder.worker):
                 raise already_running(device, holder.worker.pid)
-            raise InputError(f"The worker on {device} ended at once: {last_line(log_path(device))} (log: {log_path(device)}).")
+            raise InputError(f"The worker on {device} ended at once: {last_line(log)} (log: {log}).")
         time.sleep(0.05)
-    raise InputError(f"The worker on {device} (keeper {keeper.pid}) has not taken its device; its log is {log_path(device)}.")
+    raise InputError(f"The worker on {device} (keeper {keeper.pid}) has not taken its device; its log is {log}.")
+
+
+def living_on(device: str) -> WorkerStatus | None:
+    """The worker that holds the device, by whatever name, or will hold it again; None where it is free."""
+    holder = read_lock(lock_path(device))
+    ids = (holder.worker, holder.keeper) if holder else ()
+    return next((worker for worker in status() if worker.id in ids and worker.state != "dead"), None)
 
 
 def ensure_running(device: str = "auto") -> WorkerStatus:
     """The living worker of the device, started if there is none."""
     device = resolve_device(device)
-    for worker in status():
-        if worker.device == device and worker.state != "dead":
-            return worker
     try:
-        return start(device)
-    except WorkerRunning:
-        return next(worker for worker in status() if worker.device == device)
+        return living_on(device) or start(device)
+    except WorkerRunning:  # somebody was quicker
+        there = living_on(device)
+        if there is None:
+            raise
+        return there
 
 
 def recover(store: Store) -> list[Job]:
@@ -157,7 +182,9 @@ def stop(device: str | None = None, *, wait: float = 60.0) -> list[WorkerStatus]
     Waits up to ``wait`` seconds; the workers as they are then ("dead": gone). InputError when none runs.
     """
     wanted = None if device is None else resolve_device(device)
-    living = [worker for worker in status() if worker.state != "dead" and wanted in (None, worker.device)]
+    holds = living_on(wanted) if wanted else None
+    named = [worker for worker in status() if worker.state != "dead" and wanted in (None, worker.device)]
+    living = [holds] if holds else named  # the card that is called so here; else the one that was called so where its worker started
     if not living:
         raise InputError(f"No worker runs{f' on {wanted}' if wanted else ''}; there is nothing to stop.")
     for worker in living:
@@ -210,4 +237,11 @@ def _running(store: Store) -> dict[WorkerId, Job]:
 
 
 def _file_name(device: str) -> str:
-    return device.replace(":", "-").replace("/", "-")
+    """A card's UUID, whatever CUDA calls it where its worker was started; the device's name for the CPU, and where NVML tells no UUID."""
+    by_bus = os.environ.get("CUDA_DEVICE_ORDER", BUS_ORDER) == BUS_ORDER
+    uuid = None
+    if device != "cpu" and by_bus:
+        from vcd_studio import devices
+
+        uuid = devices.uuid_of(device, devices.read_cards().cards, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return (uuid or device).replace(":", "-").replace("/", "-")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,9 @@ from vcd_studio.jobs.workers import Holder, WorkerRunning, already_running, lock
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.paths import reason
 from vcd_studio.project.text import plain
+
+NAME_SECONDS = 5.0
+"""How long one that has just taken the device may need to write its name."""
 
 
 class Lease:
@@ -55,8 +59,14 @@ class Lease:
         return self.keeper is not None and is_alive(self.keeper)
 
     def _taken(self) -> WorkerRunning:
-        holder = read_lock(self.path)
-        return already_running(self.device, holder.worker.pid if holder else 0)
+        """Names the holder, once it has written its name."""
+        until = time.monotonic() + NAME_SECONDS
+        while time.monotonic() < until:
+            holder = read_lock(self.path)
+            if holder and is_alive(holder.worker):
+                return already_running(self.device, holder.worker.pid)
+            time.sleep(0.02)
+        return WorkerRunning(f"{self.device} is held by a process that does not name itself in {plain(str(self.path))}; try again.")
 
 
 class WakeUp:

@@ -19,7 +19,7 @@ NUMBERED = re.compile(r".+-\d+")
 
 
 def sweep(store: Store, job: Job) -> None:
-    """Clear up after attempts at this job that crashed, before the next one begins."""
+    """Clear up after earlier attempts at this job, before the next one begins."""
     for place in _own_places(job):
         for half in [path for path in place.rglob("*") if HALF.fullmatch(path.name)]:
             if half.is_dir() and not half.is_symlink():

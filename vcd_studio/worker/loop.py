@@ -19,7 +19,7 @@ from typing import TypeVar
 from vcd_studio.jobs.model import Job, Stage
 from vcd_studio.jobs.processes import id_of, is_alive
 from vcd_studio.jobs.store import Store, StoreError
-from vcd_studio.jobs.workers import resolve_device
+from vcd_studio.jobs.workers import BUS_ORDER, resolve_device
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
 from vcd_studio.settings import load_settings
@@ -103,7 +103,7 @@ class Worker:
         self.store.log(job.id, "info", f"worker {self.lease.worker.pid} on {self.lease.device} takes the job")
         where = "the job"
         try:
-            if any(attempt.outcome == "crashed" for attempt in self.store.attempts(job.id)):
+            if len(self.store.attempts(job.id)) > 1:
                 sweep(self.store, job)
             self._reopen_stages(job)
             for stage in self.store.stages(job.id):
@@ -207,6 +207,7 @@ def main(arguments: Sequence[str] | None = None, stages: Mapping[str, StageFunct
     parser.add_argument("--kept", action="store_true", help="the process that started this one starts it again if it dies")
     options = parser.parse_args(arguments)
     keeper = id_of(os.getppid()) if options.kept else None
+    os.environ.setdefault("CUDA_DEVICE_ORDER", BUS_ORDER)
     try:
         precision = load_settings().precision
         with Store() as store, Lease(resolve_device(options.device), keeper) as lease, WakeUp(lease.device) as wake_up:
