@@ -253,6 +253,22 @@ def test_what_a_fresh_process_cannot_do_fails_and_a_retry_begins_with_nothing_gi
     assert "memory" not in str(recipe(done(store, job))["stages"])
 
 
+def test_what_a_person_asks_comes_before_a_fresh_process(store: Store, project: Project) -> None:
+    trained(store, project, steps=1, preview_every=0)
+    clip_job(store, project, ["t2v"])
+    job = clip_job(store, project, ["t2v"])
+    rungs = 3  # slices of two frames and of one, windows of two
+
+    def cancelled_at_the_last(calls: int, _: Any) -> bool:
+        if calls == QUICK["steps"] + rungs + 1:
+            store.cancel(job.id)
+        return calls > QUICK["steps"]
+
+    work_kept(store, full("t2v", UNetMotionModel, "forward", cancelled_at_the_last))
+    assert store.job(job.id).state == "cancelled"
+    assert len(warnings(store, job)) == rungs + 1
+
+
 def test_without_a_keeper_there_is_no_fresh_process(store: Store, project: Project) -> None:
     trained(store, project, steps=1, preview_every=0)
     clip_job(store, project, ["t2v"])

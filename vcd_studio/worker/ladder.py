@@ -108,6 +108,7 @@ def run(stage: Callable[[StageContext], str | None], context: StageContext) -> s
         sentence = next(said for said in relief.sentences if said not in keeper.relief.sentences)
         context.log(f"not enough memory; once more: {sentence}", "warning")
         if relief.fresh_process and not keeper.relief.fresh_process:
+            context.check()  # what a person has asked meanwhile comes first
             context.note(handed_on={"stage": context.stage.name, "relief": asdict(relief)})
             raise FreshProcess
         keeper.relief = relief
