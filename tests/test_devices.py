@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fake_nvml import GIB, FakeNvml
-from vcd_studio.devices import Card, Memory, Process, Slice, card_of, management, read_cards
+from vcd_studio.devices import Card, Memory, Process, Slice, card_of, management, read_cards, uuid_of
 
 
 def test_a_card_is_told_with_all_its_numbers() -> None:
@@ -87,6 +87,22 @@ CARDS = (Card(0, uuid="GPU-aa1"), Card(1, uuid="GPU-aa2"), Card(2, uuid="GPU-b",
 def test_which_card_cuda_means(device: str, visible: str | None, index: int | None) -> None:
     found = card_of(device, CARDS, visible)
     assert (found.index if found else None) == index
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "uuid"),
+    [
+        ("cuda:1", None, "GPU-aa2"),
+        ("cuda:0", "1", "GPU-aa2"),
+        ("cuda:0", "GPU-aa2", "GPU-aa2"),
+        ("cuda:2", None, "MIG-x"),  # by its number: the first instance
+        ("cuda:0", "MIG-x", "MIG-x"),
+        ("cuda:3", None, None),
+        ("cpu", None, None),
+    ],
+)
+def test_one_card_is_one_whatever_it_is_called(device: str, visible: str | None, uuid: str | None) -> None:
+    assert uuid_of(device, CARDS, visible) == uuid
 
 
 def test_held_open_it_can_be_asked_again_and_again() -> None:

@@ -103,12 +103,29 @@ def card_of(device: str, cards: Sequence[Card], visible: str | None) -> Card | N
     CUDA counts what the variable lists (numbers, beginnings of UUIDs, instances of a divided card) up to the first that is not there,
     and without it all cards, in NVML's order under CUDA_DEVICE_ORDER=PCI_BUS_ID.
     """
-    number = int(device.removeprefix("cuda:")) if device.startswith("cuda:") else -1
-    names = [str(card.index) for card in cards] if visible is None else [name.strip() for name in visible.split(",")]
+    number, names = _number(device), _names(cards, visible)
     if not 0 <= number < len(names):
         return None
     found = [_named(name, cards) for name in names[: number + 1]]
     return found[-1] if all(found) else None
+
+
+def uuid_of(device: str, cards: Sequence[Card], visible: str | None) -> str | None:
+    """The UUID of the card that CUDA calls ``device``, or of its instance where it is divided; None where card_of finds none."""
+    card = card_of(device, cards, visible)
+    if card is None:
+        return None
+    name = _names(cards, visible)[_number(device)]
+    instances = [part.uuid for part in card.slices if name.isdecimal() or part.uuid.startswith(name)]  # by number CUDA takes the first
+    return (instances or [card.uuid])[0] or None
+
+
+def _number(device: str) -> int:
+    return int(device.removeprefix("cuda:")) if device.startswith("cuda:") else -1
+
+
+def _names(cards: Sequence[Card], visible: str | None) -> list[str]:
+    return [str(card.index) for card in cards] if visible is None else [name.strip() for name in visible.split(",")]
 
 
 def _named(name: str, cards: Sequence[Card]) -> Card | None:

@@ -80,7 +80,7 @@ def on_card_1(monkeypatch: pytest.MonkeyPatch) -> WorkerId:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     workers.lock_path("cuda:1").parent.mkdir(parents=True)
     with workers.lock_path("cuda:1").open("w+b") as file:
-        workers.write_lock(file.fileno(), own, "cuda:1")
+        workers.write_lock(file.fileno(), workers.Holder(own, "cuda:1"))
     return own
 
 
@@ -106,3 +106,11 @@ def test_without_a_driver_nobody_else_is_told(studio: Any, on_card_1: WorkerId, 
     assert said.code == 0
     assert "held by" not in said.out
     assert studio("worker", "status", "--json").json[0]["foreign"] is None
+
+
+def test_all_starts_one_on_each_device(studio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "every_device", lambda: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr(workers, "ensure_running", lambda device: WorkerStatus(device, 1, "idle", None, WORKER))
+    started = studio("worker", "start", "--all", "--json").json
+    assert [worker["device"] for worker in started] == ["cuda:0", "cuda:1"]
+    assert studio("worker", "start", "--all", "--device", "cpu").code == 2

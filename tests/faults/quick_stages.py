@@ -60,6 +60,8 @@ def _begin(context: StageContext, what: str) -> Path:
     begun = context.result.get(what)
     if begun and Path(begun).is_dir():
         return Path(begun)
-    folder = make_numbered(context.job.project, what, "-1", "-{}")
+    parent = context.job.project / ("outputs" if what == "clip" else "identities/rex/trained")
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = make_numbered(parent, what, "-001", "-{:03d}")
     context.note(**{what: str(folder)})
     return folder

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,13 @@ from tests.faults.dying_worker import FORKS, begin
 from tests.faults.quick_stages import QUICK_STAGES
 from vcd_studio.jobs.model import FINISHED
 from vcd_studio.jobs.store import Store
-from vcd_studio.worker.loop import StageFunction, explain, main
+from vcd_studio.worker import loop
+from vcd_studio.worker.loop import StageFunction, explain
 from vcd_studio.worker.stages import STAGES
 
 NEW_USER, NEW_MOUNTS = 0x10000000, 0x00020000
 NO_MOUNTS = 77
+WAITS = "Trying again for"
 ROOMY = "size=64m"
 
 
@@ -30,7 +33,7 @@ class NoMountsHere(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """A job as it stood when the disk was full."""
+    """A job as it stood when the first worker had ended."""
 
     state: str
     error: str
@@ -38,13 +41,16 @@ class Job:
     """Names of its finished stages."""
     missing: list[str]
     """Those of them whose artefact is not there."""
+    crashes: int
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """``full``: the worker's exit code on the full disk; ``roomy``: another one's, with room again and failed jobs retried."""
+    """``full``: the exit code of the worker on the full disk; ``held``: whether it waited for room in the queue, and was given it;
+    ``roomy``: another one's exit code, with room again and failed jobs retried."""
 
     full: int
+    held: bool
     roomy: int
     jobs: list[Job]
 
@@ -69,7 +75,7 @@ def run_on_small_disk(world: Path, disk: str, spare: int, *, quick: bool) -> Out
         raise NoMountsHere
     assert process.exitcode == 0, (world / "worker.log").read_text()
     told = json.loads((world / "outcome.json").read_text())
-    return Outcome(told["full"], told["roomy"], [Job(**job) for job in told["jobs"]])
+    return Outcome(told["full"], told["held"], told["roomy"], [Job(**job) for job in told["jobs"]])
 
 
 def _work(world: Path, below: str, spare: int, quick: bool) -> None:
@@ -83,21 +89,37 @@ def _work(world: Path, below: str, spare: int, quick: bool) -> None:
     space = os.statvfs(disk)
     _mount(disk, f"remount,size={(space.f_blocks - space.f_bfree) * space.f_frsize + spare}")
     stages = QUICK_STAGES if quick else STAGES
-    full = _worker(stages)
+    worker = _start(stages)
+    held = not _ended(worker, lambda: WAITS in (world / "worker.log").read_text())
     _mount(disk, f"remount,{ROOMY}")
+    full = _ended_with(worker)
     jobs = _look_and_retry()
-    roomy = _worker(stages)
+    roomy = _ended_with(_start(stages))
     shutil.copytree(disk, world / "after")
     subprocess.run(["umount", disk], check=True)
     shutil.copytree(world / "after", disk, dirs_exist_ok=True)
-    (world / "outcome.json").write_text(json.dumps({"full": full, "roomy": roomy, "jobs": jobs}))
+    (world / "outcome.json").write_text(json.dumps({"full": full, "held": held, "roomy": roomy, "jobs": jobs}))
 
 
-def _worker(stages: Mapping[str, StageFunction]) -> int:
-    """A worker's exit code. A process of its own: while one lives, its jobs are taken for being worked on."""
+def _start(stages: Mapping[str, StageFunction]) -> int:
+    """A worker's pid. A process of its own: while one lives, its jobs are taken for being worked on."""
     worker = os.fork()
     if worker == 0:
-        os._exit(main(["--device", "cpu", "--once"], stages=stages))
+        loop.POLL_SECONDS = 0.02
+        os._exit(loop.main(["--device", "cpu", "--once"], stages=stages))
+    return worker
+
+
+def _ended(worker: int, or_else: Callable[[], bool]) -> bool:
+    """Once it has, or once the other thing is so instead."""
+    while os.waitid(os.P_PID, worker, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if or_else():
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _ended_with(worker: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
 
 
@@ -120,9 +142,8 @@ def _look_and_retry() -> list[dict[str, object]]:
         for job in sorted(store.jobs(), key=lambda job: job.id):
             finished = [stage for stage in store.stages(job.id) if stage.state == "done"]
             missing = [stage.name for stage in finished if not Path(stage.artefact or "").exists()]
-            told.append(
-                {"state": job.state, "error": job.error or "", "finished": [stage.name for stage in finished], "missing": missing}
-            )
+            names = [stage.name for stage in finished]
+            told.append({"state": job.state, "error": job.error or "", "finished": names, "missing": missing, "crashes": job.crashes})
             if job.state in FINISHED and job.state != "done":
                 store.retry(job.id)
     return told

@@ -78,18 +78,23 @@ def test_under_one_large_file_of_a_library_that_hides_the_cause(save: Callable[[
     assert told == "The disk is full (stage train); free some space and retry the job: finished stages are kept."
 
 
-def test_under_the_queue(tmp_path: Path) -> None:
+def test_under_the_queue_the_worker_holds_on_and_no_job_is_blamed(tmp_path: Path) -> None:
     usual = quick_world(tmp_path / "usual")
     assert run_worker(usual, quick=True) == 0
-    failures = 0
+    held, refused = 0, 0
     for spare in range(0, 60 * PAGE, 5 * PAGE):
         world = quick_world(tmp_path / str(spare))
         outcome = on_small_disk(world, "home/state", spare)
-        assert outcome.roomy == 0, spare
-        if outcome.full:
-            failures += 1
-            said = (world / "worker.log").read_text()
-            assert re.search(r"The queue .* .*disk is full; free some space", said), (spare, said)
+        said = (world / "worker.log").read_text()
+        held, refused = held + outcome.held, refused + bool(outcome.full)
+        if outcome.held:
+            assert outcome.full == 0, (spare, said)
+            assert [(job.state, job.crashes) for job in outcome.jobs] == [("done", 0)] * 3, (spare, said)
+        if outcome.held or outcome.full:
+            assert re.search(r"(The queue .* disk is full|\(no space left on device\)); free some space", said), (spare, said)
             assert "Traceback" not in said, (spare, said)
+        assert all(job.crashes == 0 for job in outcome.jobs), (spare, said)
+        assert outcome.roomy == 0, spare
         assert quick_made(world) == quick_made(usual), spare
-    assert failures > 2
+    assert held > 2
+    assert refused

@@ -14,6 +14,7 @@ from vcd_studio.media.frames import load_frames
 from vcd_studio.media.video import read_video
 from vcd_studio.method.id_tokens import IdTokens
 from vcd_studio.project.project import Project
+from vcd_studio.worker.leftovers import HALF
 
 TRAINING = {"steps": 4, "bank": 1, "batch": 1, "tokens": 1, "checkpoint_every": 1, "preview_every": 2}
 QUICK = {"frames": 2, "steps": 2, "guidance": 1.0, "face_strength": 0.5, "tiled_strength": 0.5, "preview_every": 1}
@@ -24,7 +25,7 @@ def quick_world(folder: Path) -> Path:
     project = folder / "film"
     project.mkdir(parents=True)
     with Store(queue_of(folder)) as store:
-        store.enqueue("train", project, "training", ["train"], {})
+        store.enqueue("train", project, "training", ["train"], {"identity": "rex"})
         store.enqueue_all([(f"clip {seed}", {"seed": seed}) for seed in (1, 2)], "generate", project, ["t2v", "save"])
     return folder
 
@@ -43,7 +44,15 @@ def quick_made(world: Path) -> list[object]:
                 frames = load_frames(Path(job.result["clip"]) / "stages" / "t2v" / "frames")
                 brought.append(((Path(job.result["clip"]) / "clip.toml").read_text(), [frame.tobytes() for frame in frames]))
         assert store.open_attempts() == []
+    assert leftovers(world) == []
     return brought
+
+
+def leftovers(world: Path) -> list[str]:
+    """Halves of files in the project, and folders with nothing in them."""
+    paths = list((world / "film").rglob("*"))
+    empty = [str(path) for path in paths if path.is_dir() and not any(path.iterdir())]
+    return [str(path) for path in paths if HALF.fullmatch(path.name)] + empty
 
 
 def film(world: Path, pack: Path) -> Path:
@@ -75,5 +84,5 @@ def film_made(world: Path) -> dict[str, bytes]:
     for stage in ("t2v", "face", "tiled"):
         brought[stage] = np.stack(load_frames(clip / "stages" / stage / "frames")).tobytes()
     assert list((world / "film").rglob("checkpoint.pt")) == []
-    assert [str(path) for path in (world / "film").rglob("*.part")] == []
+    assert leftovers(world) == []
     return brought

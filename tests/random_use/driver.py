@@ -94,9 +94,14 @@ class Screens:
             self._said = (self._said + data)[-20_000:]
         return True
 
+    @property
+    def said(self) -> str:
+        """The words that were drawn last."""
+        return re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", self._said).decode(errors="replace")
+
     def _ended(self) -> None:
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        text = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", self._said).decode(errors="replace")
+        text = self.said
         if code not in (0, -signal.SIGKILL) or "Traceback" in text:
             self._wrong.say(f"the screens ended with {code}: …{text[-6000:]}")
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from vcd_studio.jobs import workers
 from vcd_studio.jobs.model import Job
 from vcd_studio.jobs.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+FAKE_STAGES = str(Path(__file__).with_name("fake_stage_worker.py"))
 PATIENCE = 600.0
 
 
@@ -90,13 +94,22 @@ def worker_process(studio_home: Path) -> Iterator[StartWorker]:
     for worker in started:
         if worker.process.poll() is None:
             worker.kill()
+    for left in workers.status():  # by a keeper that was killed
+        with suppress(ProcessLookupError):
+            os.kill(left.pid, signal.SIGKILL)
 
 
 @pytest.fixture
 def start_worker(worker_process: StartWorker) -> StartWorker:
     """Starts a worker with fake stages."""
-    script = str(Path(__file__).with_name("fake_stage_worker.py"))
-    return lambda *options: worker_process(script, "--device", "cpu", *options)
+    return lambda *options: worker_process(FAKE_STAGES, "--device", "cpu", *options)
+
+
+@pytest.fixture
+def start_kept(worker_process: StartWorker) -> StartWorker:
+    """Starts a keeper of a worker with fake stages, or of another command."""
+    code = "import sys; from vcd_studio.worker.keeper import keep; sys.exit(keep([sys.executable, *sys.argv[1:]], 'cpu'))"
+    return lambda *options, worker=(FAKE_STAGES,): worker_process("-c", code, *worker, *options)
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 settings["script"][stage] is a list of acts: ["step", n] does n steps; ["gate", fifo] says so in the log and waits until the FIFO is opened
 for writing; ["fail-once", marker] and ["fail-input", marker] fail while the marker file is not there; ["record", file] adds the stage's
-name to a file; ["network"] asks for the pack "fake".
+name to a file; ["die"] is a kill -9; ["full", marker] is out of memory in the process that makes the marker file.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -33,7 +35,16 @@ def act(context: StageContext) -> str:
         elif word == "record":
             with Path(values[0]).open("a", encoding="utf-8") as file:
                 file.write(f"{context.stage.name}\n")
-    return f"made by {context.stage.name}"
+        elif word == "full":
+            if not Path(values[0]).exists():
+                Path(values[0]).write_text(str(os.getpid()))
+            if Path(values[0]).read_text() == str(os.getpid()):
+                raise MemoryError
+        elif word == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+    made = context.job.project / f"made by {context.stage.name}"
+    made.touch()
+    return str(made)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from test_worker_stages import QUICK, TRAINING, done, pack, project, trained, wo
 from vcd_studio import models
 from vcd_studio.jobs.enqueue import enqueue_plan, enqueue_train, plan_generate
 from vcd_studio.jobs.model import Job
+from vcd_studio.jobs.processes import this_process
 from vcd_studio.jobs.store import Store
 from vcd_studio.media.frames import load_frames
 from vcd_studio.method.id_tokens import IdTokens
@@ -30,7 +31,8 @@ from vcd_studio.models.memory import Placement
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.project import Project
 from vcd_studio.worker import networks
-from vcd_studio.worker.context import Interrupted, StageContext
+from vcd_studio.worker.context import StageContext
+from vcd_studio.worker.interrupts import FreshProcess, Interrupted
 from vcd_studio.worker.ladder import RUNGS, Relief, Shape, is_out_of_memory, next_rung
 from vcd_studio.worker.lease import Lease, WakeUp
 from vcd_studio.worker.loop import Worker
@@ -81,10 +83,10 @@ def warnings(store: Store, job: Job) -> list[str]:
     return [event.text for event in store.events(job.id) if event.level == "warning" and "not enough memory" in event.text]
 
 
-def climb(shape: Shape | None, device: str) -> Iterator[Relief]:
+def climb(shape: Shape | None, device: str, replaceable: bool = False) -> Iterator[Relief]:
     """Every rung, each tried with the shape that the one before it made."""
     relief: Relief | None = Relief()
-    while (relief := next_rung(relief, shape, device)) is not None:
+    while (relief := next_rung(relief, shape, device, replaceable)) is not None:
         yield relief
         if shape is not None:
             shape = replace(
@@ -92,7 +94,7 @@ def climb(shape: Shape | None, device: str) -> Iterator[Relief]:
             )
 
 
-def test_the_ladder_goes_from_slices_over_windows_to_turns_and_ends() -> None:
+def test_the_ladder_goes_from_slices_over_windows_and_turns_to_a_fresh_process_and_ends() -> None:
     usual = Shape(frames=16, pixels=512 * 512, pixels_at_once=4 * 512 * 512, window=16)
     one = 512 * 512
     slices, shorter = [Relief(2 * one), Relief(one)], [Relief(one, 8), Relief(one, 4), Relief(one, 2)]
@@ -100,6 +102,8 @@ def test_the_ladder_goes_from_slices_over_windows_to_turns_and_ends() -> None:
     assert list(climb(usual, "cuda:0")) == [*slices, *shorter, Relief(one, 2, True)]
     assert list(climb(None, "cuda:0")) == [Relief(in_turn=True)]
     assert list(climb(None, "cpu")) == []
+    assert list(climb(usual, "cuda:0", replaceable=True))[-1] == Relief(one, 2, True, fresh_process=True)
+    assert list(climb(None, "cpu", replaceable=True)) == [Relief(fresh_process=True)]
 
 
 def test_the_first_slice_is_smaller_than_the_clip() -> None:
@@ -213,6 +217,64 @@ def test_a_stage_that_never_fits_fails_in_one_sentence_and_the_queue_goes_on(sta
     again = done(store, first)
     assert "memory" not in str(recipe(again)["stages"])
     assert np.array_equal(frames(again, stage), frames(after, stage))
+
+
+def work_kept(store: Store, stages: Any = STAGES) -> None:
+    """As a worker does that would be started again: by a keeper, here this process itself."""
+    with Lease("cpu", this_process()) as lease, WakeUp("cpu") as wake_up:
+        Worker(store, lease, wake_up, stages).run(once=True)
+
+
+def test_at_last_a_fresh_process_goes_on_with_what_was_given_up(store: Store, project: Project) -> None:
+    trained(store, project, steps=1, preview_every=0)
+    first, second, third = (clip_job(store, project, ["t2v"], frames=8, context_frames=8) for _ in range(3))
+    plain_calls = QUICK["steps"]
+    with pytest.raises(FreshProcess):
+        work_kept(store, full("t2v", UNetMotionModel, "forward", lambda calls, _: calls > plain_calls))
+    assert [store.job(job.id).state for job in (first, second, third)] == ["done", "queued", "queued"]
+    assert [attempt.outcome for attempt in store.attempts(second.id)] == ["requeued"]
+    work_kept(store)
+    said = [SLICED.format(32 * 32), RUNGS["context_frames"].format(2), RUNGS["fresh_process"]]
+    assert recipe(done(store, second))["stages"]["t2v"]["report"]["memory"] == said
+    assert "relief" not in done(store, third).result
+    assert store.job(second.id).crashes == 0
+
+
+def test_what_a_fresh_process_cannot_do_fails_and_a_retry_begins_with_nothing_given_up(store: Store, project: Project) -> None:
+    trained(store, project, steps=1, preview_every=0)
+    clip_job(store, project, ["t2v"])
+    job = clip_job(store, project, ["t2v"])
+    with pytest.raises(FreshProcess):
+        work_kept(store, full("t2v", UNetMotionModel, "forward", lambda calls, _: calls > QUICK["steps"]))
+    work_kept(store, full("t2v", UNetMotionModel, "forward", lambda *_: True))
+    assert (store.job(job.id).error or "").startswith("There was not enough memory for stage t2v;")
+    store.retry(job.id)
+    work_kept(store)
+    assert "memory" not in str(recipe(done(store, job))["stages"])
+
+
+def test_what_a_person_asks_comes_before_a_fresh_process(store: Store, project: Project) -> None:
+    trained(store, project, steps=1, preview_every=0)
+    clip_job(store, project, ["t2v"])
+    job = clip_job(store, project, ["t2v"])
+    rungs = 3  # slices of two frames and of one, windows of two
+
+    def cancelled_at_the_last(calls: int, _: Any) -> bool:
+        if calls == QUICK["steps"] + rungs + 1:
+            store.cancel(job.id)
+        return calls > QUICK["steps"]
+
+    work_kept(store, full("t2v", UNetMotionModel, "forward", cancelled_at_the_last))
+    assert store.job(job.id).state == "cancelled"
+    assert len(warnings(store, job)) == rungs + 1
+
+
+def test_without_a_keeper_there_is_no_fresh_process(store: Store, project: Project) -> None:
+    trained(store, project, steps=1, preview_every=0)
+    clip_job(store, project, ["t2v"])
+    job = clip_job(store, project, ["t2v"])
+    work(store, full("t2v", UNetMotionModel, "forward", lambda calls, _: calls > QUICK["steps"]))
+    assert store.job(job.id).state == "failed"
 
 
 def test_learning_has_no_rung_on_the_cpu(store: Store, project: Project) -> None:

@@ -21,15 +21,15 @@ def states(store: Store, *job_ids: int) -> list[JobState]:
     return [store.job(job_id).state for job_id in job_ids]
 
 
-def test_a_job_runs_through_its_stages_and_says_so(store: Store, put: Put, start_worker: StartWorker) -> None:
+def test_a_job_runs_through_its_stages_and_says_so(store: Store, put: Put, start_worker: StartWorker, tmp_path: Path) -> None:
     job = put(t2v=[["step", 3]], face=[["step", 2]])
     worker = start_worker("--once")
     assert worker.ends() == 0
     assert states(store, job.id) == ["done"]
     assert [(stage.state, stage.artefact) for stage in store.stages(job.id)] == [
-        ("done", "made by t2v"),
-        ("done", "made by face"),
-        ("done", "made by save"),
+        ("done", str(tmp_path / "made by t2v")),
+        ("done", str(tmp_path / "made by face")),
+        ("done", str(tmp_path / "made by save")),
     ]
     assert [event.text for event in store.events(job.id)][1:3] == ["t2v: begins", "t2v: finished"]
     assert [attempt.outcome for attempt in store.attempts(job.id)] == ["done"]
@@ -137,6 +137,21 @@ def test_a_failure_is_one_sentence_with_its_traceback_and_retry_keeps_what_was_d
     assert start_worker("--once").ends() == 0
     assert states(store, job.id) == ["done"]
     assert ran.read_text().split() == ["t2v", "face", "face"]
+
+
+def test_a_finished_stage_whose_artefact_is_gone_is_done_again(
+    store: Store, put: Put, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+    record, fail_once = ["record", str(ran)], ["fail-input", str(tmp_path / "marker")]
+    job = put(t2v=[record], face=[record], save=[record, fail_once])
+    assert start_worker("--once").ends() == 0
+    assert states(store, job.id) == ["failed"]
+    (tmp_path / "made by t2v").unlink()
+    store.retry(job.id)
+    assert start_worker("--once").ends() == 0
+    assert states(store, job.id) == ["done"]
+    assert ran.read_text().split() == ["t2v", "face", "save", "t2v", "save"]
 
 
 def test_a_second_worker_on_the_same_device_is_refused_by_pid(start_worker: StartWorker) -> None:

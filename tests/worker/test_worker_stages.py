@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
 import tomllib
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from tiny_pack import save_tiny_pack
 
+from vcd_studio import models
 from vcd_studio.jobs.enqueue import enqueue_plan, enqueue_segment, enqueue_train, plan_generate
 from vcd_studio.jobs.model import Job
 from vcd_studio.jobs.store import Store
@@ -31,7 +34,7 @@ from vcd_studio.project.prompts import Prompt
 from vcd_studio.worker.context import StageContext
 from vcd_studio.worker.lease import Lease, WakeUp
 from vcd_studio.worker.loop import Worker
-from vcd_studio.worker.stages import STAGES
+from vcd_studio.worker.stages import STAGES, train
 from vcd_studio.worker.stages.clips import mix_travel
 from vcd_studio.worker.stages.train import kept_losses
 
@@ -174,6 +177,81 @@ def test_a_training_killed_with_9_ends_with_the_very_same_tokens(
     assert curves[0] == curves[1]
 
 
+@pytest.mark.parametrize("killed_at", ["_note", "drop_checkpoint"])
+def test_a_training_killed_after_its_tokens_were_saved_learns_nothing_again(
+    killed_at: str, store: Store, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = enqueue_train(store, project, "rex", TRAINING)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, killed_at, die)
+        with pytest.raises(KeyboardInterrupt):
+            work(store)
+    (left,) = store.open_attempts()
+    run = Path(store.job(job.id).result["run"])
+    tokens = (run / "tokens.safetensors").read_bytes()
+    assert (run / "checkpoint.pt").is_file()
+    store.recover(lambda worker: worker != left.worker)
+    monkeypatch.setattr(train, "begin_training", None)
+    work(store)
+    result = done(store, job).result
+    assert (run / "tokens.safetensors").read_bytes() == tokens
+    assert result["tokens"] == str(run / "tokens.safetensors")
+    assert result["loss"] == pytest.approx(np.mean([float(row["loss"]) for row in csv.DictReader((run / "loss.csv").open())]), abs=1e-6)
+    assert not (run / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("kind", ["run", "clip"])
+def test_a_folder_removed_while_the_job_runs_is_one_sentence_and_retry_makes_it_anew(kind: str, store: Store, project: Project) -> None:
+    if kind == "run":
+        job, stage = enqueue_train(store, project, "rex", TRAINING), "train"
+    else:
+        job, stage = enqueue_plan(store, project, plan_generate(project, text="a dog", stages=["t2v", "face"], overrides=QUICK))[0], "face"
+
+    def taken_away(context: StageContext) -> str | None:
+        step = context.step
+
+        def step_and_remove(*given: Any, **options: Any) -> None:
+            step(*given, **options)
+            made = context.result.get(kind)
+            if made and given[0] == 1:
+                shutil.rmtree(made)
+
+        context.step = step_and_remove  # type: ignore[method-assign]
+        return STAGES[stage](context)
+
+    def before_frames_are_read(context: StageContext) -> str | None:
+        shutil.rmtree(context.result["clip"])
+        return STAGES[stage](context)
+
+    work(store, {**STAGES, stage: taken_away if kind == "run" else before_frames_are_read})
+    failed = store.job(job.id)
+    assert failed.state == "failed"
+    gone = failed.result["run"] if kind == "run" else f"{failed.result['clip']}/stages/t2v"
+    assert failed.error == f"{gone} was removed while the job ran; retry makes it anew."
+    store.retry(job.id)
+    work(store)
+    done(store, job)
+
+
+def test_a_clip_folder_removed_before_a_retry_is_made_anew_with_every_stage(store: Store, project: Project) -> None:
+    (job,) = enqueue_plan(store, project, plan_generate(project, text="a dog", stages=["t2v"], overrides=QUICK))
+
+    def broken(context: StageContext) -> str | None:
+        raise ZeroDivisionError
+
+    work(store, {**STAGES, "save": broken})
+    failed = store.job(job.id)
+    assert [stage.state for stage in store.stages(job.id)] == ["done", "failed"]
+    shutil.rmtree(failed.result["clip"])
+    store.retry(job.id)
+    work(store)
+    assert {path.name for path in Path(done(store, job).result["clip"]).iterdir()} >= {"clip.mp4", "clip.toml", "poster.png", "stages"}
+
+
 def test_a_photo_changed_after_enqueueing_is_not_trained_on(store: Store, project: Project) -> None:
     job = enqueue_train(store, project, "rex", TRAINING)
     Image.new("RGB", (48, 40)).save(project.identity("rex").photos()[1].path)
@@ -304,6 +382,35 @@ def test_networks_stay_loaded_for_the_next_job(store: Store, project: Project) -
     work(store)
     loads = [event for job in jobs for event in store.events(job.id) if "loading the pack" in event.text]
     assert len(loads) == 1
+
+
+def test_a_paused_job_leaves_no_networks_in_memory(store: Store, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job,) = enqueue_plan(store, project, plan_generate(project, text="a dog", stages=["t2v"], overrides=QUICK))
+    loaded: list[weakref.ref[Any]] = []
+    load_pack = models.load_pack
+
+    def load(*given: Any) -> Any:
+        networks = load_pack(*given)
+        loaded.append(weakref.ref(networks.motion_unet))
+        return networks
+
+    def paused(context: StageContext) -> str | None:
+        step = context.step
+
+        def step_and_pause(done: int, *rest: Any, **options: Any) -> None:
+            if done == 1:
+                store.pause(job.id)
+            step(done, *rest, **options)
+
+        context.step = step_and_pause  # type: ignore[method-assign]
+        return STAGES["t2v"](context)
+
+    monkeypatch.setattr(models, "load_pack", load)
+    with Lease("cpu") as lease, WakeUp("cpu") as wake_up:
+        worker = Worker(store, lease, wake_up, {**STAGES, "t2v": paused})
+        worker.run(once=True)
+        assert store.job(job.id).state == "paused"
+        assert [network() for network in loaded] == [None]
 
 
 def test_a_travel_mixes_its_prompts_along_straight_lines() -> None:

@@ -22,15 +22,25 @@ Device = Annotated[str | None, typer.Option("--device", metavar="D", help="auto,
 
 
 @app.command("start", epilog=f"{EXAMPLE} vcd-studio worker start --device cuda:0")
-def start(device: Device = None, as_json: Json = False) -> None:
+def start(
+    device: Device = None,
+    every: Annotated[bool, typer.Option("--all", help="One on each card; on the CPU where there is no card.")] = False,
+    as_json: Json = False,
+) -> None:
     """Start a worker in the background."""
     from vcd_studio.jobs import workers
 
-    chosen = _device(device)
+    if every and device is not None:
+        raise InputError("--all is every device; leave --device out.")
+    chosen = workers.every_device() if every else [_device(device)]
     need_worker(no_worker=False)
-    worker = workers.start(chosen)
-    where = workers.log_path(worker.device)
-    answer(worker_object(worker), [f"A worker runs on {worker.device} (pid {worker.pid}); its log is {where}"], as_json)
+    started = [workers.ensure_running(name) if every else workers.start(name) for name in chosen]
+    lines = [
+        f"A worker runs on {worker.device} (pid {worker.pid}); its log is {workers.log_path(name)}"
+        for name, worker in zip(map(workers.resolve_device, chosen), started, strict=True)
+    ]
+    objects = [worker_object(worker) for worker in started]
+    answer(objects if every else objects[0], lines, as_json)
 
 
 @app.command("stop", epilog=f"{EXAMPLE} vcd-studio worker stop")
@@ -42,7 +52,7 @@ def stop(
     from vcd_studio.jobs import workers
 
     ended = workers.stop(_device(device) if device is not None else None)
-    words = {"dead": "has ended", "idle": "has not ended yet", "running": "is still at its step"}
+    words = {"dead": "has ended", "idle": "has not ended yet", "running": "is still at its step", "restarting": "is still being kept"}
     lines = [f"The worker on {worker.device} (pid {worker.pid}) {words[worker.state]}." for worker in ended]
     answer([worker_object(worker) for worker in ended], lines, as_json)
     if any(worker.state != "dead" for worker in ended):
@@ -75,19 +85,19 @@ def run(
     once: Annotated[bool, typer.Option("--once", help="End when no job is waiting.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Be a worker in the foreground (for systemd, Slurm, containers); interrupting ends it after its step."""
+    """Keep a worker from the foreground (for systemd, Slurm, containers); interrupting ends it after its step, dying starts it again."""
     from vcd_studio.jobs import workers
 
     chosen = workers.resolve_device(_device(device))
     need_worker(no_worker=False)
-    for there in workers.status():  # said here, once, and before an answer that would be untrue
-        if there.device == chosen and there.state != "dead":
-            raise workers.already_running(chosen, there.pid)
-    if as_json:  # the answer comes first, for what follows is the same process as another program
+    there = workers.living_on(chosen)
+    if there is not None:  # said here, once, and before an answer that would be untrue
+        raise workers.already_running(chosen, there.pid)
+    if as_json:  # the answer comes first, for what follows is the same process as another program, the keeper
         answer({"device": chosen, "pid": os.getpid(), "state": "running", "job": None}, [], True)
     sys.stderr.flush()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    command = [sys.executable, "-m", "vcd_studio.worker", "--device", chosen, *(["--once"] if once else [])]
+    command = [sys.executable, "-m", "vcd_studio.worker.keeper", "--device", chosen, *(["--once"] if once else [])]
     os.execve(sys.executable, command, {**os.environ, "PYTHONUNBUFFERED": "1"})
 
 

@@ -29,7 +29,7 @@ def check_workers(workers: Sequence[WorkerStatus]) -> Finding:
 def worker_pids() -> set[int]:
     """The living workers' processes, from their lock files alone: told even where the queue cannot be read."""
     holders = (read_lock(path) for path in worker_dir().glob("*.lock"))
-    return {holder[0].pid for holder in holders if holder is not None and is_alive(holder[0])}
+    return {holder.worker.pid for holder in holders if holder is not None and is_alive(holder.worker)}
 
 
 def check_device(cards: int, device: str | None = None) -> Finding:

@@ -41,10 +41,14 @@ def start_of(pid: int) -> str | None:
     return None if not state or state.startswith("Z") else start.strip()
 
 
+def id_of(pid: int) -> WorkerId:
+    """The id of the process that has this number now."""
+    return WorkerId(pid, start_of(pid) or "unknown", boot_id())
+
+
 def this_process() -> WorkerId:
     """The id of the process that asks."""
-    pid = os.getpid()
-    return WorkerId(pid, start_of(pid) or "unknown", boot_id())
+    return id_of(os.getpid())
 
 
 def is_alive(worker: WorkerId) -> bool:

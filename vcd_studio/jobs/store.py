@@ -20,6 +20,9 @@ MAX_CRASHES = 2
 SMOOTHING = 0.3
 """Weight of the newest step in a stage's rate."""
 
+ENDED = "max(?, coalesce(started, 0))"
+"""When something ended, by a clock that may have been set back since it started; NULL for what has not."""
+
 NEXT = """
     SELECT id FROM (
         SELECT * FROM (
@@ -359,8 +362,14 @@ class Store:
         """The stage is done and its artefact is on the disk: from here on nobody repeats it."""
         with self.database.write() as connection:
             connection.execute(
-                "UPDATE stage SET state = 'done', step = steps, finished = ?, artefact = ? WHERE id = ?", (time.time(), artefact, stage_id)
+                f"UPDATE stage SET state = 'done', step = steps, finished = {ENDED}, artefact = ? WHERE id = ?",
+                (time.time(), artefact, stage_id),
             )
+
+    def reopen_stage(self, stage_id: int) -> None:
+        """A finished stage is to be done again."""
+        with self.database.write() as connection:
+            connection.execute("UPDATE stage SET state = 'queued', finished = NULL, artefact = NULL WHERE id = ?", (stage_id,))
 
     def update_result(self, job_id: int, values: Mapping[str, Any]) -> None:
         """Add to what the job has brought so far (its clip's folder, its training run), so that a later attempt finds it."""
@@ -384,6 +393,11 @@ class Store:
         """A worker lets go of its running job: "queued" (the worker stops), "paused" or "cancelled" (a person asked)."""
         outcomes: dict[JobState, Outcome] = {"queued": "requeued", "paused": "paused", "cancelled": "cancelled"}
         self._leave(job_id, state, outcomes[state], reason=reason)
+
+    def put_back(self, job_id: int, reason: str) -> None:
+        """A worker lets go of its running job through no fault of the job's: to where a person asked it to go, else back into the line."""
+        asked: dict[Request | None, JobState] = {"cancel": "cancelled", "pause": "paused", None: "queued"}
+        self.release(job_id, asked[self.requested(job_id)], reason)
 
     def recover(self, alive: Callable[[WorkerId], bool]) -> list[Job]:
         """Take back the running jobs of dead workers; those touched. The second crash of the same job sets it aside."""
@@ -441,7 +455,7 @@ class Store:
         now = time.time()
         connection = self.database.connection
         connection.execute(
-            "UPDATE job SET state = ?, finished = ?, error = ?, traceback = ?, request = NULL WHERE id = ?",
+            f"UPDATE job SET state = ?, finished = {ENDED}, error = ?, traceback = ?, request = NULL WHERE id = ?",
             (state, now if state in FINISHED else None, error, traceback, job_id),
         )
         if state == "queued":  # what was running goes on before what was waiting
@@ -454,11 +468,11 @@ class Store:
         stage_state = {"set-aside": "failed", "done": "done"}.get(state, state)
         moving = ("running",) if state == "failed" else ("running", "queued", "paused") if state == "cancelled" else ("running", "paused")
         connection.execute(
-            f"UPDATE stage SET state = ?, finished = ? WHERE job_id = ? AND state IN ({', '.join('?' * len(moving))})",
+            f"UPDATE stage SET state = ?, finished = {ENDED} WHERE job_id = ? AND state IN ({', '.join('?' * len(moving))})",
             (stage_state, now if state in FINISHED else None, job_id, *moving),
         )
         connection.execute(
-            "UPDATE attempt SET outcome = ?, finished = ?, reason = ? WHERE job_id = ? AND outcome = 'running'",
+            f"UPDATE attempt SET outcome = ?, finished = {ENDED}, reason = ? WHERE job_id = ? AND outcome = 'running'",
             (outcome, now, reason or error, job_id),
         )
 

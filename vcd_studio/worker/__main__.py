@@ -1,4 +1,4 @@
-"""``python -m vcd_studio.worker --device auto|cpu|cuda:N [--once]``"""
+"""``python -m vcd_studio.worker --device auto|cpu|cuda:N [--once] [--kept]``"""
 
 import sys
 

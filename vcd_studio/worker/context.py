@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vcd_studio.jobs.model import Job, JobState, Level, Stage
+from vcd_studio.jobs.model import Job, Level, Stage
 from vcd_studio.jobs.store import Store
 from vcd_studio.project.text import plain
+from vcd_studio.worker.interrupts import Interrupted
 from vcd_studio.worker.ladder import Shape
 
 if TYPE_CHECKING:
@@ -20,15 +21,6 @@ if TYPE_CHECKING:
 
 TICK = 0.1
 """Seconds between two progress writes; the first and the last step are always written."""
-
-
-class Interrupted(Exception):
-    """Stop between two steps. ``state`` is where the job goes: "queued" (the worker ends), "paused" or "cancelled"."""
-
-    def __init__(self, state: JobState, reason: str) -> None:
-        super().__init__(reason)
-        self.state = state
-        self.reason = reason
 
 
 @dataclass
@@ -41,6 +33,8 @@ class StageContext:
     device: str
     networks: NetworkKeeper
     stopping: Callable[[], bool]
+    replaceable: bool = False
+    """Whether this process has done other work before, and would be started again if it ended."""
     shape: Shape | None = None
     """What the stage is working on, once it knows."""
     _written: float = field(default=0.0, init=False)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
 def settle(path: Path) -> None:
-    """Wait until a file, or a folder with all that is in it, lies on the disk itself."""
-    if path.is_dir():
-        for inside in path.iterdir():
-            if not inside.is_symlink():
-                settle(inside)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Wait until a file, or a folder with all that is in it, lies on the disk itself. What somebody removes meanwhile need not."""
+    with suppress(FileNotFoundError):
+        if path.is_dir():
+            for inside in path.iterdir():
+                if not inside.is_symlink():
+                    settle(inside)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

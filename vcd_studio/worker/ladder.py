@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from vcd_studio.worker.interrupts import FreshProcess
+
 if TYPE_CHECKING:
     from vcd_studio.worker.context import StageContext
 
@@ -17,6 +19,7 @@ RUNGS: Mapping[str, str] = MappingProxyType(
         "pixels_at_once": "the VAE sees at most {} pixels at a time: the same result but for rounding",
         "context_frames": "context windows of {} frames: not the same clip as with longer ones",
         "in_turn": "the networks take turns on the card: the same result, more slowly",
+        "fresh_process": "a fresh process, whose memory nothing else has been in: the same result",
     }
 )
 """The fields of :class:`Relief` in the order in which they are tried, and what each does to the result."""
@@ -26,11 +29,13 @@ SIGNS = ("out of memory", "alloc_failed", "defaultcpuallocator")
 
 @dataclass(frozen=True)
 class Relief:
-    """What is given up: at first nothing. The pixels that the VAE sees at a time, a window's frames, networks being all on the card."""
+    """What is given up: at first nothing. The pixels that the VAE sees at a time, a window's frames, networks being all on the card, and
+    at last the process, with whatever earlier work has left in its memory."""
 
     pixels_at_once: int | None = None
     context_frames: int | None = None
     in_turn: bool = False
+    fresh_process: bool = False
 
     @property
     def sentences(self) -> list[str]:
@@ -55,15 +60,20 @@ class Shape:
     window: int
 
 
-def next_rung(relief: Relief, shape: Shape | None, device: str) -> Relief | None:
-    """What to give up next; None at the ladder's end. Without a ``shape`` there is nothing to do in smaller parts (learning, loading)."""
+def next_rung(relief: Relief, shape: Shape | None, device: str, replaceable: bool = False) -> Relief | None:
+    """What to give up next; None at the ladder's end. Without a ``shape`` there is nothing to do in smaller parts (learning, loading).
+
+    ``replaceable``: this process has done other work, and a fresh one can be had.
+    """
     if shape is not None:
         together = min(shape.frames, shape.pixels_at_once // shape.pixels)
         if together > 1:
             return replace(relief, pixels_at_once=together // 2 * shape.pixels)
         if shape.window > SMALLEST_WINDOW:
             return replace(relief, context_frames=max(SMALLEST_WINDOW, shape.window // 2))
-    return None if relief.in_turn or device == "cpu" else replace(relief, in_turn=True)
+    if not relief.in_turn and device != "cpu":
+        return replace(relief, in_turn=True)
+    return replace(relief, fresh_process=True) if replaceable and not relief.fresh_process else None
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
@@ -77,22 +87,40 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def run(stage: Callable[[StageContext], str | None], context: StageContext) -> str | None:
-    """The stage's artefact. What leaves the result as it is stays given up for the job's later stages; the last error comes through."""
+    """The stage's artefact. What leaves the result as it is stays given up for the job's later stages; the last error comes through.
+
+    Raises FreshProcess, once in a job, where another process shall go on with what is given up.
+    """
     keeper = context.networks
-    keeper.relief = replace(keeper.relief, context_frames=None)
+    keeper.relief = _handed_on(context) or replace(keeper.relief, context_frames=None)
     while True:
         _remember(context, keeper.relief)
         context.shape = None
         try:
             return stage(context)
         except Exception as error:
-            relief = next_rung(keeper.relief, context.shape, context.device) if is_out_of_memory(error) else None
+            if not is_out_of_memory(error):
+                raise
+            relief = next_rung(keeper.relief, context.shape, context.device, context.replaceable)
             if relief is None:
                 raise
         keeper.release()  # only here, where the error and the tensors in its frames are gone
         sentence = next(said for said in relief.sentences if said not in keeper.relief.sentences)
         context.log(f"not enough memory; once more: {sentence}", "warning")
+        if relief.fresh_process and not keeper.relief.fresh_process:
+            context.check()  # what a person has asked meanwhile comes first
+            context.note(handed_on={"stage": context.stage.name, "relief": asdict(relief)})
+            raise FreshProcess
         keeper.relief = relief
+
+
+def _handed_on(context: StageContext) -> Relief | None:
+    """What the process before this one gave up in this stage; told once, so that a retry begins with nothing given up."""
+    handed_on = context.result.get("handed_on")
+    if not handed_on or handed_on["stage"] != context.stage.name:
+        return None
+    context.note(handed_on=None)
+    return Relief(**handed_on["relief"])
 
 
 def _remember(context: StageContext, relief: Relief) -> None:

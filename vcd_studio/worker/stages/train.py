@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from vcd_studio.project.paths import write_atomic
 from vcd_studio.project.photos import open_photo, read_mask
 from vcd_studio.project.text import quoted
 from vcd_studio.worker.checkpoints import drop_checkpoint, load_checkpoint, save_checkpoint
-from vcd_studio.worker.context import Interrupted, StageContext
+from vcd_studio.worker.context import StageContext
+from vcd_studio.worker.interrupts import Interrupted
 from vcd_studio.worker.stages.segment import mask_photo
 
 PREVIEW_STEPS = 8
@@ -35,6 +37,14 @@ _LOSS_LINE = re.compile(r"^(\d+),(\d+\.\d{6}),(\d+\.\d{6})$", re.MULTILINE)
 
 
 def run(context: StageContext) -> str | None:
+    folder = _finished(context) or _train(context)
+    _note(context, folder)
+    drop_checkpoint(folder)  # last: until here, whoever takes this up again finds what was learnt
+    return str(folder)
+
+
+def _train(context: StageContext) -> Path:
+    """A run with all that it will hold; its checkpoint is still there."""
     settings = context.settings
     identity = context.project.identity(settings["identity"])
     networks = context.networks.get(settings["pack"], context.log, precise=True)
@@ -50,8 +60,8 @@ def run(context: StageContext) -> str | None:
     how = "" if method == "tokens" else f" of {method}"
     context.log(f"{len(photos)} photos, {training.options.steps} steps{how}, into {folder.name}")
     _learn(context, training, folder, losses)
-    _finish(context, training, folder, losses)
-    return str(folder)
+    _save(context, training, folder, losses)
+    return folder
 
 
 def _learn(context: StageContext, training: PhotoTraining, folder: Path, losses: list[tuple[int, float, float]]) -> None:
@@ -83,7 +93,7 @@ def _learn(context: StageContext, training: PhotoTraining, folder: Path, losses:
         raise
 
 
-def _finish(context: StageContext, training: PhotoTraining, folder: Path, losses: list[tuple[int, float, float]]) -> None:
+def _save(context: StageContext, training: PhotoTraining, folder: Path, losses: list[tuple[int, float, float]]) -> None:
     settings = context.settings
     hashes = context.networks.hashes(settings["pack"])
     base = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
@@ -113,15 +123,28 @@ def _finish(context: StageContext, training: PhotoTraining, folder: Path, losses
     facts = {"base_model": settings["pack"], "base_model_sha256": base, "photos": photos, "software": f"vcd-studio {__version__}"}
     weights = training.weights(**facts)
     if weights is not None:
-        path = folder / WEIGHTS_FILE
-        weights.save(path)
-        context.note(weights=str(path), weights_sha256=file_hash(path))
-    path = folder / TOKENS_FILE
-    training.tokens(**facts).save(path)  # last: a run with tokens is finished
-    drop_checkpoint(folder)
-    context.note(tokens=str(path), sha256=file_hash(path), loss=record["loss"])
-    what = "tokens" if weights is None else f"weights ({weights.bytes / 1e6:.1f} MB) and tokens"
-    context.log(f"{what} saved: {folder.name}" + (f", mean loss of the last steps {record['loss']:.4f}" if last else ""))
+        weights.save(folder / WEIGHTS_FILE)
+        context.log(f"weights ({weights.bytes / 1e6:.1f} MB) saved: {folder.name}")
+    training.tokens(**facts).save(folder / TOKENS_FILE)  # last: a run with tokens is finished
+    context.log(f"tokens saved: {folder.name}" + (f", mean loss of the last steps {record['loss']:.4f}" if last else ""))
+
+
+def _finished(context: StageContext) -> Path | None:
+    """This job's run, where an earlier attempt had learnt and saved everything."""
+    begun = context.result.get("run")
+    if not begun or not Path(begun, TOKENS_FILE).is_file():
+        return None
+    context.log(f"was learnt by an earlier attempt: {Path(begun).name}")
+    return Path(begun)
+
+
+def _note(context: StageContext, folder: Path) -> None:
+    """What the run holds, into the job's result."""
+    weights, tokens = folder / WEIGHTS_FILE, folder / TOKENS_FILE
+    if weights.is_file():
+        context.note(weights=str(weights), weights_sha256=file_hash(weights))
+    record = tomllib.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    context.note(tokens=str(tokens), sha256=file_hash(tokens), loss=record.get("loss"))
 
 
 def _given_tokens(settings: dict[str, Any]) -> IdTokens | None:
