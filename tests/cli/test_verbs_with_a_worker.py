@@ -162,6 +162,10 @@ def test_clips_are_listed_and_shown(studio: Any, trained: Project, clip: dict[st
         shown = studio("clips", "show", *words, "--json")
         assert shown.code == 0
         assert (shown.json["id"], shown.json["recipe"]["written"]) == (clip["id"], "a <rex> dog")
+    for line, count in (("dog stage:face unrated date:today", 1), ("rating:>=1", 0), ("failed", 0)):
+        assert len(studio("clips", "list", trained.path, "--filter", line, "--sort", "seed", "--json").json) == count
+    for words in (["--filter", "rating:x"], ["--sort", "worst"]):
+        assert studio("clips", "list", *words).code == 2
     assert "tiled" in studio("clips", "show", clip["id"]).out
     unknown = studio("clips", "show", "nothing-000")
     assert unknown.code == 2

@@ -103,3 +103,34 @@ async def test_a_clip_is_exported(studio: Studio, project: Project, folder: Path
         await until_text(pilot, "Written:")
         assert (tmp_path / "rex.gif").read_bytes().startswith(b"GIF8")
         assert "rex.gif" in screen_text(pilot)
+
+
+async def test_the_filter_takes_ratings_stages_and_days_and_a_wrong_one_is_a_sentence(studio: Studio, project: Project) -> None:
+    read_clip(make_clip(project, "running")).rate(4)
+    make_clip(project, "sleeping")
+    async with studio(project.path).run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "photo 1 of 4")
+        await pilot.press("5")
+        await until_text(pilot, "clip 1 of 2")
+        await pilot.press("slash", *"rating:")
+        await until_text(pilot, '"" is no rating; write rating:4 or rating:>=3.')
+        await pilot.press(">", "3")
+        await until_text(pilot, "1 of 2")
+        await until_text(pilot, "4 running-001")
+        await pilot.press(*" stage:face")
+        await until_text(pilot, "no clip is like that")
+        await pilot.press("escape")
+        await until_text(pilot, "clip 1 of 2")
+
+
+async def test_the_order_is_shown_and_the_cursor_stays_on_its_clip(studio: Studio, project: Project) -> None:
+    for name in ("a", "b", "c"):
+        make_clip(project, name)
+    read_clip(project.outputs_dir / "c-001").rate(5)
+    async with studio(project.path).run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "photo 1 of 4")
+        await pilot.press("5")
+        await until_text(pilot, "clip 1 of 3 · order: newest")
+        await pilot.press("o", "o")
+        await until_text(pilot, "clip 2 of 3 · order: best")
+        assert screen_text(pilot).index("c-001") < screen_text(pilot).index("a-001") < screen_text(pilot).index("b-001")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vcd_studio.cli.answers import EXAMPLE, Json, answer, duration, group, table
+from vcd_studio.project.clip_filter import HOW, facts_of, order_named, parse_filter
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
 
@@ -20,15 +21,20 @@ ClipName = Annotated[str, typer.Argument(metavar="CLIP", help="A clip's folder, 
 Within = Annotated[Path | None, typer.Option("--project", metavar="PATH", help="Where the id is looked up; else in recent projects.")]
 
 
-@app.command("list", epilog=f"{EXAMPLE} vcd-studio clips list my-film --json")
+@app.command("list", epilog=f"{EXAMPLE} vcd-studio clips list my-film --filter 'snow rating:>=3' --sort best")
 def list_clips(
     project: Annotated[Path | None, typer.Argument(metavar="[PROJECT]", help="Its folder; without it, all recent projects.")] = None,
+    chosen: Annotated[str, typer.Option("--filter", metavar="WORDS", help=f"Words of the name, prompt or identity; {HOW}.")] = "",
+    order: Annotated[str, typer.Option("--sort", metavar="ORDER", help="newest, oldest, best, prompt or seed.")] = "newest",
     as_json: Json = False,
 ) -> None:
     """Finished clips, newest first."""
-    found = [clip_object(clip) for opened in _projects(project) for clip in opened.clips()]
+    wanted, key = parse_filter(chosen), order_named(order)
+    clips = [(facts_of(clip), clip) for opened in _projects(project) for clip in opened.clips()]
+    found = [clip_object(clip) for facts, clip in sorted(clips, key=lambda pair: key(pair[0])) if wanted(facts)]
     rows = [(c["id"], c["prompt"], c["seed"], f"{c['frames']} × {c['width']}×{c['height']}", c["rating"] or "", c["folder"]) for c in found]
-    answer(found, table(("id", "prompt", "seed", "size", "rating", "folder"), rows, "No clips yet."), as_json)
+    none = "No clip is like that." if chosen else "No clips yet."
+    answer(found, table(("id", "prompt", "seed", "size", "rating", "folder"), rows, none), as_json)
 
 
 @app.command("show", epilog=f"{EXAMPLE} vcd-studio clips show my-film/outputs/rex-001")

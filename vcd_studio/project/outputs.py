@@ -20,6 +20,7 @@ VIDEO = "clip.mp4"
 POSTER = "poster.png"
 RATING = "rating.toml"
 STAGE_ORDER = ("t2v", "face", "tiled")
+YEAR_9999 = 253_370_764_800  # in seconds since 1970: no calendar has later days
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _seconds(value: Any) -> float | None:
             return None
     if isinstance(value, datetime.datetime):
         return (value if value.tzinfo else value.replace(tzinfo=datetime.UTC)).timestamp()
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < YEAR_9999 else None
 
 
 def read_clip(folder: Path) -> Clip:

@@ -1,11 +1,8 @@
 """Clips: pages of posters; one clip large, frame by frame or played, its stages one at a time or side by side, and its recipe."""
 
 import time
-from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -14,6 +11,8 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Static
 
+from vcd_studio.project.clip_filter import HOW
+from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
 from vcd_studio.tui.messages import Snapshot
 from vcd_studio.tui.screens.base import StudioScreen
@@ -21,12 +20,11 @@ from vcd_studio.tui.screens.dialogs.dialogs import Page
 from vcd_studio.tui.screens.dialogs.form import Field, Form, Values
 from vcd_studio.tui.widgets.chrome.filter import FilterLine
 from vcd_studio.tui.widgets.clips.film import Bandwidth, Film
-from vcd_studio.tui.widgets.pictures.grid import PictureGrid, Tile
-from vcd_studio.tui.widgets.pictures.source import Source
+from vcd_studio.tui.widgets.clips.shelf import Shelf, Shown
+from vcd_studio.tui.widgets.pictures.grid import PictureGrid
 
 if TYPE_CHECKING:
-    from vcd_studio.project.outputs import Clip
-    from vcd_studio.project.project import Project
+    from vcd_studio.project.clip_filter import ClipFilter
 
 FIRST = 200  # clips that are read, and shown, before all others
 MOST_FILMS = 3  # stages side by side
@@ -35,93 +33,13 @@ NOTHING = "No clip yet.\n\n  3  writes prompts and enqueues clips; they come her
 NO_PROJECT = "No project is open.\n\n  1  shows the projects; there n begins one, Enter opens one"
 
 
-@dataclass(frozen=True)
-class Shown:
-    """One clip with what its page needs; what only the open clip needs is read when it is asked for."""
-
-    clip: "Clip"
-    made: float
-    rating: int | None
-    poster: Path | None
-    prompt: str
-    fps: int
-
-    @cached_property
-    def stages(self) -> dict[str, tuple[Path, ...]]:
-        """The frames of each stage that kept some."""
-        return _frames(self.clip)
-
-    @property
-    def recipe(self) -> str:
-        """The sidecar as it is on disk."""
-        try:
-            return (self.clip.folder / "clip.toml").read_text(encoding="utf-8", errors="replace")
-        except OSError as error:
-            return str(error)
-
-    @property
-    def tile(self) -> Tile:
-        """The clip on the page."""
-        mark = "·" if self.rating is None else str(self.rating)
-        return Tile(self.clip.id, Source(self.poster) if self.poster else None, self.clip.id, mark)
-
-
-class Shelf:
-    """The clips of a project. Each is read once, and again only when its sidecar was written anew."""
-
-    def __init__(self) -> None:
-        self._known: dict[Path, tuple[tuple[int, int], Shown]] = {}
-
-    @property
-    def is_new(self) -> bool:
-        """Whether nothing was read yet."""
-        return not self._known
-
-    def read(self, project: "Project", most: int | None = None) -> list[Shown]:
-        """All clips, newest first, or of many ``most`` that were written last. Call it on a thread."""
-        from vcd_studio.project.outputs import clip_folders, read_clip
-
-        known, found = self._known, clip_folders(project.outputs_dir)
-        now: dict[Path, tuple[tuple[int, int], Shown]] = {}
-        for folder, written in islice(found.items(), most):
-            before = known.get(folder)
-            now[folder] = before if before is not None and before[0] == written else (written, read_shown(read_clip(folder)))
-        self._known = now
-        return sorted((shown for _, shown in now.values()), key=lambda one: (-one.made, one.clip.id))
-
-    def put(self, shown: Shown) -> None:
-        """This is how the clip is now: its rating was changed, which is not in its sidecar."""
-        folder = shown.clip.folder
-        if folder in self._known:
-            self._known[folder] = self._known[folder][0], shown
-
-
-def read_shown(clip: "Clip") -> Shown:
-    """One clip's words, its poster (or a frame in its place) and its rating."""
-    poster: Path | None
-    if not (poster := clip.poster).is_file():
-        poster = next((frames[0] for frames in reversed(_frames(clip).values())), None)
-    fps = _find(clip.sidecar, "fps")
-    words = clip.problem or str(_find(clip.sidecar, "prompt") or _find(clip.sidecar, "expanded") or "")
-    return Shown(clip, clip.made, clip.rating, poster, words, int(fps) if isinstance(fps, (int, float)) and fps > 0 else MOST_RATE)
-
-
-def _frames(clip: "Clip") -> dict[str, tuple[Path, ...]]:
-    return {name: tuple(stage.frames) for name, stage in clip.stages().items() if stage.frames}
-
-
-def _find(table: dict[str, Any], key: str) -> Any:
-    """The value of `key` at the top of a sidecar or in one of its tables."""
-    if key in table and not isinstance(table[key], dict):
-        return table[key]
-    return next((value[key] for value in table.values() if isinstance(value, dict) and key in value), None)
-
-
 class ClipsScreen(StudioScreen):
     """The clips of the open project."""
 
     MODE = "clips"
-    HELP = """The clips of this project. Enter opens the one under the cursor, Escape goes back to the page; / filters by words.
+    HELP = """The clips of this project. Enter opens the one under the cursor, Escape goes back to the page; o orders them.
+/ filters by words of name, prompt and identity, and by rating:>=3 unrated date:today date:>2026-11-20 stage:face identity:rex
+pack:pocket failed.
 Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages side by side, i the recipe.
 + and - rate (1 to 5: digits are the screens'), r makes later stages anew in a new clip, R the very same clip once more, x puts a clip
 into the trash and u takes it back."""
@@ -148,7 +66,8 @@ into the trash and u takes it back."""
         Binding("tab", "stage(1)", "Stage", id="clips.stage", tooltip="The next stage: t2v, face, tiled"),
         Binding("shift+tab", "stage(-1)", "Stage before", show=False, id="clips.stage_before", tooltip="The stage before"),
         Binding("b", "side", "Side by side", id="clips.side", tooltip="All stages beside one another, or one alone"),
-        Binding("slash", "filter", "Filter", id="clips.filter", tooltip="Only clips whose name or prompt holds these words"),
+        Binding("slash", "filter", "Filter", id="clips.filter", tooltip="Only some clips: words of the prompt, rating:4, date:today …"),
+        Binding("o", "order", "Order", id="clips.order", tooltip="Newest, oldest or best rated first, by prompt or by seed"),
         Binding("plus", "rate(1)", "Rate", id="clips.better", tooltip="A better rating, up to 5"),
         Binding("minus", "rate(-1)", "Worse", show=False, id="clips.worse", tooltip="A worse rating, down to none"),
         Binding("r", "rerun", "Stages anew", id="clips.rerun", tooltip="A new clip with later stages made anew, or with other settings"),
@@ -166,6 +85,7 @@ into the trash and u takes it back."""
         self.clips: list[Shown] = []
         self.index = 0
         self.stage = ""
+        self.order = "newest"
         self.side = False
         self._timer: Timer | None = None
         self._since = 0.0
@@ -173,12 +93,13 @@ into the trash and u takes it back."""
         self._done: frozenset[int] = frozenset()
         self._project: Path | None = None
         self._shelf = Shelf()
+        self._filter: ClipFilter | None = None
         self._discarded: list[tuple[Path, Path]] = []  # where it is, and where it was
 
     def body(self) -> ComposeResult:
         with Vertical(id="body"):
-            yield PictureGrid((18, 7), noun="clip", empty="no clip holds these words")
-            yield FilterLine()
+            yield PictureGrid((18, 7), noun="clip", empty="no clip is like that")
+            yield FilterLine(HOW)
             with Vertical(id="one"):
                 with Horizontal(id="films"):
                     for _ in range(MOST_FILMS):
@@ -248,11 +169,22 @@ into the trash and u takes it back."""
         self.refresh_bindings()  # what can be filtered or played depends on there being clips
 
     def _fill(self) -> None:
-        """Those clips that the filter lets through."""
-        line = self.query_one(FilterLine)
-        shown = [one for one in self.clips if line.matches(one.clip.id, one.prompt)] if line.words else self.clips
+        """Those clips that the filter lets through, in their order; of a filter that cannot be read, the last that could."""
+        from vcd_studio.project.clip_filter import ORDERS, parse_filter
+
+        line, complaint = self.query_one(FilterLine), ""
+        try:
+            self._filter = parse_filter(line.words)
+        except InputError as error:
+            complaint = str(error)
+        order = ORDERS[self.order]
+        shown = sorted((one for one in self.clips if self._filter is None or self._filter(one.facts)), key=lambda one: order(one.facts))
         line.found(len(shown), len(self.clips))
-        self.query_one(PictureGrid).fill([one.tile for one in shown])
+        if complaint:
+            line.complain(complaint)
+        grid = self.query_one(PictureGrid)
+        grid.note = f"order: {self.order}"
+        grid.fill([one.tile for one in shown])
         self._show_words()
 
     def on_filter_line_changed(self, message: FilterLine.Changed) -> None:
@@ -272,6 +204,14 @@ into the trash and u takes it back."""
         """Ask for words."""
         self.query_one(FilterLine).open()
 
+    def action_order(self) -> None:
+        """The next order; the cursor stays on its clip."""
+        from vcd_studio.project.clip_filter import ORDERS
+
+        names = list(ORDERS)
+        self.order = names[(names.index(self.order) + 1) % len(names)]
+        self._fill()
+
     @property
     def current(self) -> Shown | None:
         """The clip under the cursor, or the open one: they are the same."""
@@ -286,7 +226,7 @@ into the trash and u takes it back."""
         words = Text(overflow="ellipsis")
         one = self.current
         if one is not None:
-            words.append(f"{plain(one.prompt)}\n" if one.prompt else "\n")
+            words.append(f"{plain(one.words)}\n")
             words.append(
                 f"{plain(one.clip.id)} · {', '.join(map(plain, one.stages)) or 'no stages kept'} · {one.fps} frames a second", "dim"
             )
@@ -358,6 +298,8 @@ into the trash and u takes it back."""
             return self.has_class("-one") or (line is not None and line.is_open)
         if action == "filter":
             return bool(self.clips) and not self.has_class("-one") and line is not None and not line.is_written
+        if action == "order":
+            return bool(self.clips) and not self.has_class("-one") and not (line is not None and line.is_written)
         if action in ("play", "scrub", "edge", "stage", "side", "other"):
             return self.has_class("-one")
         if action == "restore":
@@ -431,7 +373,7 @@ into the trash and u takes it back."""
 
     def _rated(self, one: Shown, rating: int) -> None:
         self.say(f"Rated {'★' * rating or 'not at all'}.")
-        rated = replace(one, rating=rating or None)
+        rated = one.rated(rating or None)
         self._shelf.put(rated)
         self.clips = [rated if other.clip.folder == one.clip.folder else other for other in self.clips]
         self._fill()
