@@ -13,6 +13,8 @@ from vcd_studio.project.outputs import read_clip, write_sidecar
 from vcd_studio.project.project import Project
 from vcd_studio.project.settings import GenerationSettings
 from vcd_studio.tui.app import StudioApp
+from vcd_studio.tui.widgets.clips.film import Film
+from vcd_studio.tui.widgets.clips.player import Player
 
 Studio = Callable[..., StudioApp]
 
@@ -134,3 +136,42 @@ async def test_the_order_is_shown_and_the_cursor_stays_on_its_clip(studio: Studi
         await pilot.press("o", "o")
         await until_text(pilot, "clip 2 of 3 · order: best")
         assert screen_text(pilot).index("c-001") < screen_text(pilot).index("a-001") < screen_text(pilot).index("b-001")
+
+
+async def test_a_marked_clip_is_shown_beside_another_of_another_length(studio: Studio, project: Project) -> None:
+    make_clip(project, "running")
+    make_clip(project, "sleeping", frames=4)
+    app = studio(project.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "photo 1 of 4")
+        await pilot.press("5")
+        await until_text(pilot, "clip 1 of 2")
+        await pilot.press("c")
+        await until_text(pilot, "m marks a clip")
+        await pilot.press("m")
+        await until_text(pilot, "◆ · running-001")
+        await pilot.press("right", "c")
+        await until_text(pilot, "running-001 · tiled")
+        await until_text(pilot, "The 4 frames that were compared do not differ. The longer has 6 frames.")
+        await until_text(pilot, "prompt")
+        await pilot.press("end")
+        await until_text(pilot, "6/6")
+        await pilot.press("i")
+        await until_text(pilot, "sleeping-001 · tiled: a <rex> dog sleeping")
+        await pilot.press("escape", "p")
+        player = app.screen.query_one(Player)
+        await until(pilot, lambda: all(film.prepared == len(film.frames) for film in list(player.query(Film))[:2]), "both films ready")
+        await until(pilot, lambda: player.index == 2, "it plays round")
+        await pilot.press("shift+tab")
+        await until_text(pilot, "sleeping-001 · t2v")
+        await pilot.press("c")
+        await until(pilot, lambda: "running-001" not in screen_text(pilot), "this one alone")
+
+
+async def test_stages_side_by_side_say_how_far_they_lie_apart(studio: Studio, project: Project, folder: Path) -> None:
+    async with studio(project.path).run_test(size=(80, 24)) as pilot:
+        await the_clip(pilot)
+        await pilot.press("enter", "b")
+        await until_text(pilot, "6 of 6 frames differ")
+        await until_text(pilot, "Compared at 48 × 36, to which 96 × 72 was resized.")
+        await until_text(pilot, "steps")

@@ -22,6 +22,7 @@ SCREENS = {
     "prompts": (["3"], "2 prompts, 5 clips"),
     "queue": (["4"], "✓ t2v"),
     "clips": (["5"], "clip 1 of 2"),
+    "clips-beside": (["5", "m", "right", "c"], "All 6 frames are the same"),
     "help": (["question_mark"], "Help"),
     "new-identity": (["n"], "New identity"),
 }

@@ -1,14 +1,13 @@
-"""Clips: pages of posters; one clip large, frame by frame or played, its stages one at a time or side by side, and its recipe."""
+"""Clips: pages of posters; one clip large, frame by frame or played, its stages or another clip beside it, and its recipe."""
 
-import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.timer import Timer
+from textual.containers import Vertical
 from textual.widgets import Static
 
 from vcd_studio.project.clip_filter import HOW
@@ -19,7 +18,8 @@ from vcd_studio.tui.screens.base import StudioScreen
 from vcd_studio.tui.screens.dialogs.dialogs import Page
 from vcd_studio.tui.screens.dialogs.form import Field, Form, Values
 from vcd_studio.tui.widgets.chrome.filter import FilterLine
-from vcd_studio.tui.widgets.clips.film import Bandwidth, Film
+from vcd_studio.tui.widgets.clips.apart import Apart, Comparison, frames_apart
+from vcd_studio.tui.widgets.clips.player import MOST_FILMS, Player, Reel, Tab
 from vcd_studio.tui.widgets.clips.shelf import Shelf, Shown
 from vcd_studio.tui.widgets.pictures.grid import PictureGrid
 
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from vcd_studio.project.clip_filter import ClipFilter
 
 FIRST = 200  # clips that are read, and shown, before all others
-MOST_FILMS = 3  # stages side by side
-LEAST_RATE, MOST_RATE = 6, 8  # frames a second in a terminal
+LONGEST_NAME = 24  # letters, over a film
 NOTHING = "No clip yet.\n\n  3  writes prompts and enqueues clips; they come here when they are done"
 NO_PROJECT = "No project is open.\n\n  1  shows the projects; there n begins one, Enter opens one"
 
@@ -41,20 +40,20 @@ class ClipsScreen(StudioScreen):
 / filters by words of name, prompt and identity, and by rating:>=3 unrated date:today date:>2026-11-20 stage:face identity:rex
 pack:pocket failed.
 Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages side by side, i the recipe.
+m marks a clip, c on another shows both: what they were told differently and how far their frames lie apart stand below.
 + and - rate (1 to 5: digits are the screens'), r makes later stages anew in a new clip, R the very same clip once more, x puts a clip
 into the trash and u takes it back."""
     DEFAULT_CSS = """
     ClipsScreen #body { layout: vertical; }
     ClipsScreen PictureGrid { height: 1fr; }
     ClipsScreen #words { height: 2; padding: 0 1; background: $surface; }
-    ClipsScreen #one { height: 1fr; display: none; }
-    ClipsScreen #films { height: 1fr; }
-    ClipsScreen #scrub { height: 1; padding: 0 1; background: $surface; text-wrap: nowrap; text-overflow: ellipsis; }
-    ClipsScreen.-one #one { display: block; }
+    ClipsScreen Player { display: none; }
+    ClipsScreen.-one Player, ClipsScreen.-one.-apart Apart { display: block; }
+    ClipsScreen.-one.-apart #words { display: none; }
     ClipsScreen.-one PictureGrid, ClipsScreen.-one FilterLine { display: none; }
     ClipsScreen #nothing { display: none; padding: 1 3; height: 1fr; }
     ClipsScreen.-empty #nothing { display: block; }
-    ClipsScreen.-empty PictureGrid, ClipsScreen.-empty #one, ClipsScreen.-empty #words { display: none; }
+    ClipsScreen.-empty PictureGrid, ClipsScreen.-empty Player, ClipsScreen.-empty #words { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "page", "All clips", id="clips.page", tooltip="Back to the page of clips; there, take the filter away"),
@@ -66,6 +65,8 @@ into the trash and u takes it back."""
         Binding("tab", "stage(1)", "Stage", id="clips.stage", tooltip="The next stage: t2v, face, tiled"),
         Binding("shift+tab", "stage(-1)", "Stage before", show=False, id="clips.stage_before", tooltip="The stage before"),
         Binding("b", "side", "Side by side", id="clips.side", tooltip="All stages beside one another, or one alone"),
+        Binding("m", "mark", "Mark", show=False, id="clips.mark", tooltip="Mark this clip, to show another one beside it"),
+        Binding("c", "compare", "Beside the marked", show=False, id="clips.compare", tooltip="The marked clip and this one side by side"),
         Binding("slash", "filter", "Filter", id="clips.filter", tooltip="Only some clips: words of the prompt, rating:4, date:today …"),
         Binding("o", "order", "Order", id="clips.order", tooltip="Newest, oldest or best rated first, by prompt or by seed"),
         Binding("plus", "rate(1)", "Rate", id="clips.better", tooltip="A better rating, up to 5"),
@@ -75,7 +76,7 @@ into the trash and u takes it back."""
         Binding("e", "export", "Export", show=False, id="clips.export", tooltip="Write the clip as mp4, gif, webp or frames"),
         Binding("x", "discard", "Trash", show=False, id="clips.discard", tooltip="Put the clip into the project's trash"),
         Binding("u", "restore", "Take back", show=False, id="clips.restore", tooltip="Take the last clip out of the trash again"),
-        Binding("i", "recipe", "Recipe", id="clips.recipe", tooltip="How this clip was made: its sidecar"),
+        Binding("i", "recipe", "Recipe", id="clips.recipe", tooltip="How it was made: its sidecar; side by side, what differs"),
         Binding("up", "other(-1)", "Clip before", show=False, id="clips.before", tooltip="The clip before"),
         Binding("down", "other(1)", "Next clip", show=False, id="clips.next", tooltip="The next clip"),
     ]
@@ -83,13 +84,12 @@ into the trash and u takes it back."""
     def __init__(self) -> None:
         super().__init__()
         self.clips: list[Shown] = []
-        self.index = 0
         self.stage = ""
         self.order = "newest"
         self.side = False
-        self._timer: Timer | None = None
-        self._since = 0.0
-        self._bandwidth = Bandwidth()
+        self.marked: Path | None = None
+        self.with_marked = False
+        self._comparison: Comparison | None = None
         self._done: frozenset[int] = frozenset()
         self._project: Path | None = None
         self._shelf = Shelf()
@@ -100,11 +100,8 @@ into the trash and u takes it back."""
         with Vertical(id="body"):
             yield PictureGrid((18, 7), noun="clip", empty="no clip is like that")
             yield FilterLine(HOW)
-            with Vertical(id="one"):
-                with Horizontal(id="films"):
-                    for _ in range(MOST_FILMS):
-                        yield Film()
-                yield Static(markup=False, id="scrub")
+            yield Player()
+            yield Apart(markup=False)
             yield Static(markup=False, id="words")
             yield Static(NO_PROJECT, markup=False, id="nothing")
 
@@ -154,7 +151,7 @@ into the trash and u takes it back."""
 
     def on_screen_suspend(self) -> None:
         """Nothing plays under another screen."""
-        self._stop()
+        self.player.stop()
         super().on_screen_suspend()
 
     def _show(self, clips: list[Shown]) -> None:
@@ -165,7 +162,7 @@ into the trash and u takes it back."""
             self._close()
         self._fill()
         if self.has_class("-one"):
-            self._show_frame()
+            self._show_films()
         self.refresh_bindings()  # what can be filtered or played depends on there being clips
 
     def _fill(self) -> None:
@@ -184,7 +181,7 @@ into the trash and u takes it back."""
             line.complain(complaint)
         grid = self.query_one(PictureGrid)
         grid.note = f"order: {self.order}"
-        grid.fill([one.tile for one in shown])
+        grid.fill([one.tile(marked=one.clip.folder == self.marked) for one in shown])
         self._show_words()
 
     def on_filter_line_changed(self, message: FilterLine.Changed) -> None:
@@ -240,56 +237,62 @@ into the trash and u takes it back."""
 
     def on_picture_grid_opened(self, message: PictureGrid.Opened) -> None:
         """Show it large, its last stage first."""
+        self._open()
+
+    def _open(self) -> None:
         one = self.current
         if one is not None:
-            self.index = 0
             self.stage = next(reversed(one.stages), "")
             self.set_class(True, "-one")
             self.set_focus(None)
-            self._show_frame()
+            self.player.go(0)
+            self._show_films()
 
     def _close(self) -> None:
-        self._stop()
+        self.player.stop()
+        self.with_marked = False
         self.set_class(False, "-one")
         self.query_one(PictureGrid).focus()
 
-    def _stages_shown(self, one: Shown) -> list[str]:
-        if self.side:
-            return list(one.stages)[:MOST_FILMS]
-        return [self.stage] if self.stage in one.stages else list(one.stages)[-1:]
+    @property
+    def player(self) -> Player:
+        """The films of the open clip."""
+        return self.query_one(Player)
 
-    def _show_frame(self) -> None:
-        """Bring the films and the line below them up to date with `index`, `stage` and `side`."""
+    def _beside(self, one: Shown) -> Shown | None:
+        """The marked clip, where it is shown beside this one."""
+        if not self.with_marked:
+            return None
+        return next((other for other in self.clips if other.clip.folder == self.marked and other is not one), None)
+
+    def _show_films(self) -> None:
+        """Bring the player, and what is said below it, up to date with `stage`, `side` and `with_marked`."""
+        from vcd_studio.project import recipes
+
         one = self.current
         if one is None:
             return
-        shown = self._stages_shown(one)
-        for film, name in zip(self.query(Film), [*shown, *[""] * MOST_FILMS], strict=False):
-            film.display = bool(name) or (not shown and film is self.query(Film).first())
-            film.show(name, one.stages.get(name, ()), self.index)
-        self._show_scrub()
+        beside, names = self._beside(one), list(one.stages)
+        if beside is not None:
+            pairs = [(each, _stage_of(each, self.stage)) for each in (beside, one)]
+            reels = [Reel(f"{_short(each.clip.id)} · {stage or 'no stage'}", each.stages.get(stage, ())) for each, stage in pairs]
+            names, shown = list(dict.fromkeys([*beside.stages, *names])), [stage for _, stage in pairs]
+            told = [recipes.told(each.clip.sidecar) for each, _ in pairs]
+        else:
+            shown = names[:MOST_FILMS] if self.side else [stage] if (stage := _stage_of(one, self.stage)) else []
+            reels = [Reel(stage, one.stages[stage]) for stage in shown]
+            told = [recipes.told_stage(one.clip.sidecar, stage) for stage in shown]
+        anew = tuple(reels) != self.player.reels
+        self.player.show(reels, [Tab(name, name in shown) for name in names], one.fps)
+        self.set_class(len(reels) > 1, "-apart")
+        if len(reels) > 1 and (anew or self._comparison is None):
+            found = Comparison(tuple(reel.name for reel in reels), recipes.apart(told))
+            self._compared(found)
+            self.attempt(lambda: replace(found, sentences=frames_apart(reels)), self._compared, group="apart", exclusive=True)
 
-    def _frame_count(self) -> int:
-        one = self.current
-        return max((len(one.stages[name]) for name in self._stages_shown(one)), default=0) if one else 0
-
-    def _show_scrub(self) -> None:
-        one, count = self.current, self._frame_count()
-        if one is None:
-            return
-        line = Text(no_wrap=True, overflow="ellipsis")
-        line.append("▶ " if self._timer else "‖ ")
-        line.append(
-            "─" * self.index + "●" + "─" * max(0, count - self.index - 1) if count <= 40 else "", self.app.theme_variables.get("accent", "")
-        )
-        line.append(f" {min(self.index + 1, count)}/{count}  ")
-        for name in one.stages:
-            line.append(f" {plain(name)} ", "reverse" if name in self._stages_shown(one) else "dim")
-        if self._timer:
-            ready = min((film.prepared for film in self.query(Film) if film.display), default=0)
-            if ready < count:
-                line.append(f"  getting ready {ready}/{count}", "dim")
-        self.query_one("#scrub", Static).update(line)
+    def _compared(self, found: Comparison) -> None:
+        self._comparison = found
+        self.query_one(Apart).show(found)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys of the open clip do nothing on the page, nor the page's on the clip."""
@@ -304,7 +307,7 @@ into the trash and u takes it back."""
             return self.has_class("-one")
         if action == "restore":
             return bool(self._discarded)
-        if action in ("rate", "rerun", "reproduce", "export", "discard"):
+        if action in ("rate", "mark", "compare", "rerun", "reproduce", "export", "discard"):
             return bool(self.clips) and not (line is not None and line.is_written)
         return True
 
@@ -322,45 +325,65 @@ into the trash and u takes it back."""
 
     def action_scrub(self, by: int) -> None:
         """One frame on or back, round and round."""
-        self._stop()
-        count = self._frame_count()
-        if count:
-            self.index = (self.index + by) % count
-            self._show_frame()
+        self.player.go(self.player.index + by)
 
     def action_edge(self, end: int) -> None:
         """The first or the last frame."""
-        self._stop()
-        self.index = max(0, self._frame_count() - 1) if end else 0
-        self._show_frame()
+        self.player.go(-1 if end else 0)
+
+    def action_play(self) -> None:
+        """Play, or stop where it is."""
+        self.player.toggle()
 
     def action_stage(self, by: int) -> None:
-        """Another stage, at the same frame."""
+        """Another stage, at the same frame; of two clips, in both."""
         one = self.current
-        if one is not None and one.stages:
-            names = list(one.stages)
+        names = [tab.name for tab in self.player.tabs]
+        if one is not None and names:
             self.stage = names[(names.index(self.stage) + by) % len(names)] if self.stage in names else names[-1]
             self.side = False
-            self._again()
+            self._show_films()
 
     def action_side(self) -> None:
-        """Side by side, or one alone."""
+        """All stages side by side, or one alone."""
         self.side = not self.side
-        self._again()
+        self.with_marked = False
+        self._show_films()
+
+    def action_mark(self) -> None:
+        """This is the clip that others are shown beside; or it is not any more."""
+        if (one := self.current) is not None:
+            self.marked = None if self.marked == one.clip.folder else one.clip.folder
+            self.say(f"{plain(one.clip.id)} is marked; c on another clip shows both." if self.marked else "No clip is marked.")
+            self._fill()
+
+    def action_compare(self) -> None:
+        """The marked clip and this one side by side, or this one alone."""
+        if (one := self.current) is None:
+            return
+        self.with_marked = not self.with_marked
+        if self.with_marked and self._beside(one) is None:
+            self.with_marked = False
+            self.say("m marks a clip; then c on another one shows both side by side.")
+        elif self.has_class("-one"):
+            self._show_films()
+        else:
+            self._open()
 
     def action_other(self, by: int) -> None:
         """Another clip."""
-        self._stop()
         grid = self.query_one(PictureGrid)
         grid.go(grid.cursor + by)
-        self.index = 0
+        self.player.go(0)
         self._show_words()
-        self._show_frame()
+        self._show_films()
 
     def action_recipe(self) -> None:
-        """The sidecar, as it is on disk."""
+        """The sidecar, as it is on disk; of two clips or stages, what they were told differently."""
         one = self.current
-        if one is not None:
+        if self.has_class("-one") and self.has_class("-apart") and self._comparison is not None:
+            self.app.push_screen(Page("Side by side", self._comparison.page))
+        elif one is not None:
             self.app.push_screen(Page(f"Recipe of {one.clip.id}", Text(plain(one.recipe, lines=True))))
 
     # ── what is done with it ──
@@ -460,47 +483,12 @@ into the trash and u takes it back."""
         self.say(f"{plain(was.name)} is back.")
         self.project_changed()
 
-    # ── playing ──
 
-    def action_play(self) -> None:
-        """Play, or stop where it is."""
-        if self._timer is not None:
-            self._stop()
-            self._show_frame()
-        else:
-            self._play()
+def _stage_of(one: Shown, wanted: str) -> str:
+    """The wanted stage, else its last one; empty where it kept none."""
+    return wanted if wanted in one.stages else next(reversed(one.stages), "")
 
-    def _again(self) -> None:
-        playing = self._timer is not None
-        self._stop()
-        self._show_frame()
-        if playing:
-            self.call_after_refresh(self._play)
 
-    def _play(self) -> None:
-        one = self.current
-        if one is None or self._frame_count() < 2 or self.studio.terminal.graphics == "off":
-            return
-        for film in self.query(Film):
-            if film.display:
-                film.prepare()
-        rate = max(LEAST_RATE, min(MOST_RATE, one.fps))
-        self._since = time.monotonic() - self.index / rate
-        self._timer = self.set_interval(1 / rate, lambda: self._tick(rate))
-        self._show_scrub()
-
-    def _tick(self, rate: int) -> None:
-        """The frame that is due now: where drawing was slow, or the line is full, frames between are dropped."""
-        count = self._frame_count()
-        if count and self.is_active:
-            now = time.monotonic()
-            self.index = int((now - self._since) * rate) % count
-            for film in self.query(Film):
-                if film.display:
-                    film.play(self.index, self._bandwidth, now)
-            self._show_scrub()
-
-    def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
+def _short(name: str) -> str:
+    """Without its middle where it is long: clips of one prompt begin alike, and their numbers stand at the end."""
+    return name if len(name) <= LONGEST_NAME else f"{name[:10]}…{name[11 - LONGEST_NAME :]}"

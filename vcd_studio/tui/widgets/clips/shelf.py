@@ -44,11 +44,10 @@ class Shown:
         except OSError as error:
             return str(error)
 
-    @property
-    def tile(self) -> Tile:
-        """The clip on the page."""
+    def tile(self, *, marked: bool) -> Tile:
+        """The clip on the page, its rating before its name."""
         mark = "·" if self.facts.rating is None else str(self.facts.rating)
-        return Tile(self.clip.id, Source(self.poster) if self.poster else None, self.clip.id, mark)
+        return Tile(self.clip.id, Source(self.poster) if self.poster else None, self.clip.id, f"◆ {mark}" if marked else mark)
 
     def rated(self, rating: int | None) -> "Shown":
         """The same with another rating."""
