@@ -172,6 +172,17 @@ def test_clips_are_listed_and_shown(studio: Any, trained: Project, clip: dict[st
     assert "nothing-000" in unknown.err
 
 
+def test_a_clip_goes_to_the_trash_and_comes_back(studio: Any, trained: Project, clip: dict[str, Any]) -> None:
+    (thrown,) = studio("clips", "trash", clip["id"], "--json").json
+    assert thrown["id"] == clip["id"]
+    assert not Path(clip["folder"]).exists()
+    assert studio("clips", "trash", "--project", trained.path, "--json").json == [thrown]
+    assert studio("clips", "restore", "other-001").code == 2
+    assert studio("clips", "restore", clip["id"], "--json").json == {"id": clip["id"], "folder": clip["folder"]}
+    assert studio("clips", "list", "--json").json == [clip]
+    assert "The trash is empty" in studio("clips", "restore").err
+
+
 def test_an_export_says_how_it_was_made(studio: Any, clip: dict[str, Any], tmp_path: Path) -> None:
     from vcd_studio.media.provenance import read_recipe
 

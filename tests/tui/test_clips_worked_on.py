@@ -8,6 +8,7 @@ from conftest import screen_text, until, until_quiet, until_text
 from studio_fixtures import FakeWorkers, make_clip
 from textual.pilot import Pilot
 
+from vcd_studio.jobs.model import WorkerId
 from vcd_studio.jobs.store import Store
 from vcd_studio.project.outputs import read_clip, write_sidecar
 from vcd_studio.project.project import Project
@@ -56,6 +57,11 @@ async def test_a_clip_goes_to_the_trash_and_comes_back(studio: Studio, project: 
         await until_text(pilot, "No clip yet")
         assert not folder.exists()
         assert (folder.parent / ".trash" / folder.name / "clip.toml").is_file()
+    async with studio(project.path).run_test(size=(120, 30)) as pilot:  # the trash is on the disk: another studio knows it too
+        await until_text(pilot, "photo 1 of 4")
+        await pilot.press("5")
+        await until_text(pilot, "No clip yet")
+        await until_quiet(pilot)
         await pilot.press("u")
         await until_text(pilot, "clip 1 of 1")
         assert (folder / "clip.toml").is_file()
@@ -173,5 +179,35 @@ async def test_stages_side_by_side_say_how_far_they_lie_apart(studio: Studio, pr
         await the_clip(pilot)
         await pilot.press("enter", "b")
         await until_text(pilot, "6 of 6 frames differ")
-        await until_text(pilot, "Compared at 48 × 36, to which 96 × 72 was resized.")
+        await until_text(pilot, "to which 96 × 72 was resized.")
         await until_text(pilot, "steps")
+
+
+async def test_a_clip_made_once_more_says_whether_it_is_the_same(studio: Studio, project: Project, folder: Path, store: Store) -> None:
+    (job,) = [store.enqueue("generate", project.path, "a dog", ["save"], {"reproduces": {"id": folder.name, "clip": str(folder)}})]
+    async with studio(project.path).run_test(size=(120, 30)) as pilot:
+        await the_clip(pilot)
+        again = make_clip(project, "running")
+        verdict = {"id": folder.name, "clip": str(folder), "same": True, "verdict": "All 6 frames are the same, bit for bit."}
+        write_sidecar(again, {**read_clip(again).sidecar, "reproduces": verdict})
+        store.claim(WorkerId(4242, "1", "boot"), "cpu")
+        store.finish(job.id, {"clip": str(again)})
+        await until_text(pilot, "running-001 once more: All 6 frames are the same, bit for bit.")
+        await until_text(pilot, "of 2")
+        await pilot.press("i")
+        await until_text(pilot, "Made once more as running-002. All 6 frames are the same")
+        await pilot.press("escape", "right")
+        await until_text(pilot, "clip 2 of 2")
+        await pilot.press("i")
+        await until_text(pilot, "This is running-001 once more.")
+
+
+async def test_metrics_are_shown(studio: Studio, project: Project, folder: Path) -> None:
+    report = {"seam_score": 1.02, "memory": ["decodes in slices"]}
+    write_sidecar(folder, {**read_clip(folder).sidecar, "stages": {"t2v": {"steps": 4, "seconds": 2.5}, "tiled": {"report": report}}})
+    async with studio(project.path).run_test(size=(120, 30)) as pilot:
+        await the_clip(pilot)
+        await pilot.press("f")
+        await until_text(pilot, "seconds: 2.5")
+        await until_text(pilot, "seam score (1: no seam to be seen): 1.02")
+        await until_text(pilot, "given up for memory: decodes in slices")

@@ -1,4 +1,4 @@
-"""``vcd-studio clips list|show|export``"""
+"""``vcd-studio clips list|show|export|trash|restore``"""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, Json, answer, duration, group, table
+from vcd_studio.cli.answers import EXAMPLE, Json, answer, group, table
 from vcd_studio.project.clip_filter import HOW, facts_of, order_named, parse_filter
 from vcd_studio.project.errors import InputError
+from vcd_studio.project.recipes import measured, once_more
 from vcd_studio.project.text import quoted
 
 if TYPE_CHECKING:
@@ -42,11 +43,13 @@ def show(clip: ClipName, project: Within = None, as_json: Json = False) -> None:
     """One clip with its whole recipe."""
     found = find_clip(clip, project)
     shown = {**clip_object(found), "recipe": found.sidecar}
-    rows = [(name, stage["frames"], stage["video"] or "") for name, stage in shown["stages"].items()]
-    seconds = {name: stage.get("seconds") for name, stage in found.sidecar.get("stages", {}).items()}
+    kept = [(name, stage["frames"], stage["video"] or "") for name, stage in shown["stages"].items()]
     lines = [f"{shown['prompt']} · seed {shown['seed']}", str(found.folder), ""]
-    timed = [(name, frames, duration(seconds.get(name)), video) for name, frames, video in rows]
-    lines += table(("stage", "frames", "time", "film"), timed, "no stages were kept")
+    lines += table(("stage", "frames", "film"), kept, "no stages were kept")
+    if rows := measured(found.sidecar):
+        lines += ["", *table(("stage", "measured", ""), rows, "")]
+    if again := once_more(found.sidecar):
+        lines += ["", f"{again[0]} once more: {again[1]}"]
     if found.problem:
         lines += ["", found.problem]
     answer(shown, lines, as_json)
@@ -68,6 +71,46 @@ def export(
     target = (out or Path(f"{found.id}{f'-{stage}' if stage else ''}{'-frames' if to == 'frames' else '.' + to}")).expanduser().absolute()
     export_clip(found, stage, to, target)
     answer({"clip": found.id, "format": to, "stage": stage, "path": str(target)}, [str(target)], as_json)
+
+
+@app.command("trash", epilog=f"{EXAMPLE} vcd-studio clips trash rex-001 --project my-film")
+def trash(
+    clip: Annotated[str | None, typer.Argument(metavar="[CLIP]", help="A clip's folder, or its id; without it, what is there.")] = None,
+    project: Within = None,
+    as_json: Json = False,
+) -> None:
+    """Put a clip into its project's trash, or list what is there, the one that went last first."""
+    from vcd_studio.project.outputs import discard, name_before
+
+    if clip is not None:
+        thrown = [discard(find_clip(clip, project))]
+    else:
+        thrown = _in_trash(project)
+    found = [{"id": name_before(folder), "folder": str(folder)} for folder in thrown]
+    answer(found, table(("id", "folder"), [(each["id"], each["folder"]) for each in found], "The trash is empty."), as_json)
+
+
+@app.command("restore", epilog=f"{EXAMPLE} vcd-studio clips restore rex-001 --project my-film")
+def restore(
+    clip: Annotated[str | None, typer.Argument(metavar="[CLIP]", help="Its id or its folder's name there; without it, the last.")] = None,
+    project: Within = None,
+    as_json: Json = False,
+) -> None:
+    """Take a clip out of the trash again."""
+    from vcd_studio.project import outputs
+
+    thrown = _in_trash(project)
+    wanted = next((folder for folder in thrown if clip in (None, folder.name, outputs.name_before(folder))), None)
+    if wanted is None:
+        raise InputError(f"The trash has no clip {quoted(clip)}; vcd-studio clips trash lists it." if clip else "The trash is empty.")
+    folder = outputs.restore(wanted)
+    answer({"id": folder.name, "folder": str(folder)}, [str(folder)], as_json)
+
+
+def _in_trash(project: Path | None) -> list[Path]:
+    from vcd_studio.project.outputs import discarded
+
+    return [folder for opened in _projects(project) for folder in discarded(opened.outputs_dir)]
 
 
 def clip_object(clip: Clip) -> dict[str, Any]:

@@ -33,7 +33,7 @@ NEEDED = ("written", "prompt", "seed", "pack", "generation", "identities")
 
 def reproduce(store: Store, clip: Clip, project: Project) -> Job:
     """Enqueue the very same clip. InputError, with the file's name, where something that made it is not what it was."""
-    snapshot = remembered(clip, project)
+    snapshot = remembered(clip, project) | {"reproduces": {"id": clip.id, "clip": str(clip.folder)}}
     _check_pack(clip)
     parent = clip.sidecar.get("parent")
     kept = list(parent["stages"]) if isinstance(parent, Mapping) else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -162,14 +163,32 @@ def discard(clip: Clip) -> Path:
     return target
 
 
-def restore(discarded: Path, folder: Path) -> None:
-    """Take a clip out of the trash, back to ``folder``. InputError where something is there by now, or it is gone."""
+def discarded(outputs: Path) -> list[Path]:
+    """The clips in the project's trash, the one that went last first: a folder's ctime is when it was moved there."""
+    trash = inside(outputs, TRASH)
+    if not trash.is_dir():
+        return []
+    folders = [entry for entry in trash.iterdir() if entry.is_dir() and not entry.is_symlink()]
+    return sorted(folders, key=lambda folder: (folder.stat().st_ctime_ns, folder.name), reverse=True)
+
+
+def name_before(discarded: Path) -> str:
+    """What a clip in the trash was called; there, a second one of the same name has a number behind it."""
+    told = read_clip(discarded).sidecar.get("id")
+    numbered = isinstance(told, str) and re.fullmatch(rf"{re.escape(told)}(-\d+)?", discarded.name)
+    return str(told) if numbered else discarded.name
+
+
+def restore(discarded: Path) -> Path:
+    """Take a clip out of the trash, back to where it was. InputError where something is there by now, or it is gone."""
+    folder = discarded.parent.parent / name_before(discarded)
     if folder.exists():
         raise InputError(f"{quoted(folder.name)} is the name of another clip by now; take {plain(str(discarded))} back by hand.")
     try:
         discarded.rename(folder)
     except OSError as error:
         raise InputError(f"{plain(str(discarded))} cannot be taken back ({reason(error)}).") from error
+    return folder
 
 
 def write_sidecar(folder: Path, recipe: Mapping[str, Any]) -> Path:

@@ -1,4 +1,4 @@
-"""What clips were told differently: their recipes as flat settings, held against each other."""
+"""What the recipes of clips say: what they were told, alike or differently, and what was measured while they were made."""
 
 from __future__ import annotations
 
@@ -29,6 +29,44 @@ def apart(columns: Sequence[Told]) -> dict[str, tuple[Any, ...]]:
     """The settings in which the columns differ, each with its value in every column; None where one has none."""
     rows = {key: tuple(column.get(key) for column in columns) for key in dict.fromkeys(key for column in columns for key in column)}
     return {key: values for key, values in rows.items() if any(value != values[0] for value in values)}
+
+
+MEASURED: Mapping[str, str] = {
+    "seconds": "seconds",
+    "detections": "faces found, in all frames",
+    "tracks": "faces followed",
+    "seam_score": "seam score (1: no seam to be seen)",
+    "tiles": "tiles",
+    "controlled": "led by a tile ControlNet",
+    "memory": "given up for memory",
+    "message": "said",
+}
+"""What a stage reports, in words."""
+
+
+def measured(recipe: Told) -> list[tuple[str, str, str]]:
+    """(stage, what, value) of everything that was measured while the clip was made."""
+    stages, rows = recipe.get("stages"), []
+    for stage, settings in stages.items() if isinstance(stages, Mapping) else ():
+        if isinstance(settings, Mapping):
+            report = settings.get("report")
+            found = {"seconds": settings.get("seconds"), **(report if isinstance(report, Mapping) else {})}
+            rows += [(stage, MEASURED.get(key, key), _words(value)) for key, value in found.items() if value is not None]
+    return rows
+
+
+def once_more(recipe: Told) -> tuple[str, str] | None:
+    """Of a clip that another's recipe made once more: that one's id, and whether this came out the same."""
+    told = recipe.get("reproduces")
+    return (str(told.get("id")), str(told.get("verdict"))) if isinstance(told, Mapping) else None
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _tables(value: Any) -> list[Told]:

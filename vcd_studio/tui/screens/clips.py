@@ -24,6 +24,7 @@ from vcd_studio.tui.widgets.clips.shelf import Shelf, Shown
 from vcd_studio.tui.widgets.pictures.grid import PictureGrid
 
 if TYPE_CHECKING:
+    from vcd_studio.jobs.model import Job
     from vcd_studio.project.clip_filter import ClipFilter
 
 FIRST = 200  # clips that are read, and shown, before all others
@@ -39,7 +40,7 @@ class ClipsScreen(StudioScreen):
     HELP = """The clips of this project. Enter opens the one under the cursor, Escape goes back to the page; o orders them.
 / filters by words of name, prompt and identity, and by rating:>=3 unrated date:today date:>2026-11-20 stage:face identity:rex
 pack:pocket failed.
-Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages side by side, i the recipe.
+Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages side by side, i the recipe, f the metrics.
 m marks a clip, c on another shows both: what they were told differently and how far their frames lie apart stand below.
 + and - rate (1 to 5: digits are the screens'), r makes later stages anew in a new clip, R the very same clip once more, x puts a clip
 into the trash and u takes it back."""
@@ -75,7 +76,8 @@ into the trash and u takes it back."""
         Binding("R", "reproduce", "Once more", show=False, id="clips.reproduce", tooltip="Make the very same clip again from its recipe"),
         Binding("e", "export", "Export", show=False, id="clips.export", tooltip="Write the clip as mp4, gif, webp or frames"),
         Binding("x", "discard", "Trash", show=False, id="clips.discard", tooltip="Put the clip into the project's trash"),
-        Binding("u", "restore", "Take back", show=False, id="clips.restore", tooltip="Take the last clip out of the trash again"),
+        Binding("u", "restore", "Take back", show=False, id="clips.restore", tooltip="Take the clip that went last out of the trash"),
+        Binding("f", "metrics", "Metrics", show=False, id="clips.metrics", tooltip="What was measured while the clip was made"),
         Binding("i", "recipe", "Recipe", id="clips.recipe", tooltip="How it was made: its sidecar; side by side, what differs"),
         Binding("up", "other(-1)", "Clip before", show=False, id="clips.before", tooltip="The clip before"),
         Binding("down", "other(1)", "Next clip", show=False, id="clips.next", tooltip="The next clip"),
@@ -90,11 +92,10 @@ into the trash and u takes it back."""
         self.marked: Path | None = None
         self.with_marked = False
         self._comparison: Comparison | None = None
-        self._done: frozenset[int] = frozenset()
+        self._done: frozenset[int] | None = None  # None: not known yet, so that nothing of before is news
         self._project: Path | None = None
         self._shelf = Shelf()
         self._filter: ClipFilter | None = None
-        self._discarded: list[tuple[Path, Path]] = []  # where it is, and where it was
 
     def body(self) -> ComposeResult:
         with Vertical(id="body"):
@@ -142,12 +143,24 @@ into the trash and u takes it back."""
 
     def queue_changed(self, snapshot: Snapshot) -> None:
         """A job that is done may have brought a clip."""
-        if self.project is not None:
+        if self.project is not None and snapshot.left is not None:  # else nothing was read yet
             own = self.project.path
             done = frozenset(job.id for job in snapshot.jobs if job.state == "done" and job.kind == "generate" and job.project == own)
             if done != self._done:
-                self._done = done
+                known, self._done = self._done if own == self._project else None, done
                 self.project_changed()
+                self._tell_verdicts([job for job in snapshot.jobs if known is not None and job.id in done - known])
+
+    def _tell_verdicts(self, jobs: "list[Job]") -> None:
+        """Whether clips that were made once more came out the same."""
+        from vcd_studio.project.outputs import read_clip
+        from vcd_studio.project.recipes import once_more
+
+        def verdicts() -> str:
+            found = [once_more(read_clip(Path(job.result["clip"])).sidecar) for job in jobs if "reproduces" in job.settings]
+            return " ".join(f"{name} once more: {verdict}" for name, verdict in filter(None, found))
+
+        self.attempt(verdicts, lambda words: self.say(plain(words)) if words else None, group="verdicts")
 
     def on_screen_suspend(self) -> None:
         """Nothing plays under another screen."""
@@ -306,8 +319,8 @@ into the trash and u takes it back."""
         if action in ("play", "scrub", "edge", "stage", "side", "other"):
             return self.has_class("-one")
         if action == "restore":
-            return bool(self._discarded)
-        if action in ("rate", "mark", "compare", "rerun", "reproduce", "export", "discard"):
+            return bool(self._shelf.trash)
+        if action in ("rate", "metrics", "mark", "compare", "rerun", "reproduce", "export", "discard"):
             return bool(self.clips) and not (line is not None and line.is_written)
         return True
 
@@ -384,7 +397,34 @@ into the trash and u takes it back."""
         if self.has_class("-one") and self.has_class("-apart") and self._comparison is not None:
             self.app.push_screen(Page("Side by side", self._comparison.page))
         elif one is not None:
-            self.app.push_screen(Page(f"Recipe of {one.clip.id}", Text(plain(one.recipe, lines=True))))
+            text = Text("".join(f"{plain(line)}\n\n" for line in self._once_more(one)), "bold")
+            self.app.push_screen(Page(f"Recipe of {one.clip.id}", text.append(plain(one.recipe, lines=True), "not bold")))
+
+    def _once_more(self, one: Shown) -> list[str]:
+        """Whether the clips that were made once more came out the same: of this clip, and this of another."""
+        from vcd_studio.project.recipes import once_more
+
+        lines = []
+        for clip in (shown.clip for shown in self.clips):
+            original, verdict = once_more(clip.sidecar) or ("", "")
+            if original and clip.id == one.clip.id:
+                lines.append(f"This is {original} once more. {verdict}")
+            elif original == one.clip.id:
+                lines.append(f"Made once more as {clip.id}. {verdict}")
+        return lines
+
+    def action_metrics(self) -> None:
+        """What was measured while the clip was made."""
+        from vcd_studio.project.recipes import measured
+
+        if (one := self.current) is None:
+            return
+        text, before = Text(), ""
+        for stage, what, value in measured(one.clip.sidecar):
+            text.append(f"{plain(stage)}\n" if stage != before else "", "bold")
+            text.append(f"  {plain(what)}: ", "dim").append(f"{plain(value)}\n")
+            before = stage
+        self.app.push_screen(Page(f"Metrics of {one.clip.id}", text or Text("Its recipe says nothing of how it was made.")))
 
     # ── what is done with it ──
 
@@ -463,24 +503,22 @@ into the trash and u takes it back."""
         if (one := self.current) is not None:
             from vcd_studio.project.outputs import discard
 
-            self.attempt(lambda: (discard(one.clip), one.clip.folder), self._gone)
+            self.attempt(lambda: discard(one.clip), lambda _: self._gone(one.clip.id))
 
-    def _gone(self, moved: tuple[Path, Path]) -> None:
-        self._discarded.append(moved)
+    def _gone(self, name: str) -> None:
         self._close()
-        self.say(f"{plain(moved[1].name)} is in the trash; u takes it back.")
+        self.say(f"{plain(name)} is in the trash; u takes it back.")
         self.project_changed()
 
     def action_restore(self) -> None:
-        """The last one back."""
+        """The one that went last back."""
         from vcd_studio.project.outputs import restore
 
-        where, was = self._discarded[-1]
-        self.attempt(lambda: restore(where, was), lambda _: self._back(was))
+        last = self._shelf.trash[0]
+        self.attempt(lambda: restore(last), self._back)
 
-    def _back(self, was: Path) -> None:
-        self._discarded.pop()
-        self.say(f"{plain(was.name)} is back.")
+    def _back(self, folder: Path) -> None:
+        self.say(f"{plain(folder.name)} is back.")
         self.project_changed()
 
 

@@ -59,6 +59,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[tuple[int, int], Shown]] = {}
+        self.trash: tuple[Path, ...] = ()
 
     @property
     def is_new(self) -> bool:
@@ -66,15 +67,15 @@ class Shelf:
         return not self._known
 
     def read(self, project: "Project", most: int | None = None) -> list[Shown]:
-        """All clips, or of many ``most`` that were written last. Call it on a thread."""
-        from vcd_studio.project.outputs import clip_folders, read_clip
+        """All clips, or of many ``most`` that were written last; and what is in the trash. Call it on a thread."""
+        from vcd_studio.project.outputs import clip_folders, discarded, read_clip
 
         known, found = self._known, clip_folders(project.outputs_dir)
         now: dict[Path, tuple[tuple[int, int], Shown]] = {}
         for folder, written in islice(found.items(), most):
             before = known.get(folder)
             now[folder] = before if before is not None and before[0] == written else (written, read_shown(read_clip(folder)))
-        self._known = now
+        self._known, self.trash = now, tuple(discarded(project.outputs_dir))
         return [shown for _, shown in now.values()]
 
     def put(self, shown: Shown) -> None:
