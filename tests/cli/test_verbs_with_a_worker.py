@@ -89,6 +89,16 @@ def test_failed_work_is_one_and_tells_why(studio: Any, trained: Project, worker:
     assert "The frames broke" in studio("queue", "show", "1").out
 
 
+def test_a_clip_that_failed_is_listed_with_its_reason(studio: Any, trained: Project, worker: subprocess.Popen[str]) -> None:
+    studio("generate", trained.path, "--prompt", "a <rex> dog", "--set", "negative=break", "--follow")
+    folder = trained.new_clip("a dog")
+    with Store() as store:
+        store.update_result(1, {"clip": str(folder)})
+    assert studio("clips", "list", "--json").json == []
+    (failed,) = studio("clips", "list", "--filter", "failed rex", "--json").json
+    assert (failed["id"], failed["prompt"], failed["problem"]) == (folder.name, "a <rex> dog", "The frames broke; mend them.")
+
+
 def test_cancelling_what_runs(studio: Any, trained: Project, worker: subprocess.Popen[str]) -> None:
     studio("generate", trained.path, "--prompt", "a <rex> dog", "--set", "negative=wait")
     assert worker.stdout is not None

@@ -211,3 +211,26 @@ async def test_metrics_are_shown(studio: Studio, project: Project, folder: Path)
         await until_text(pilot, "seconds: 2.5")
         await until_text(pilot, "seam score (1: no seam to be seen): 1.02")
         await until_text(pilot, "given up for memory: decodes in slices")
+
+
+async def test_a_clip_that_failed_says_why_and_is_tried_again(studio: Studio, project: Project, folder: Path, store: Store) -> None:
+    begun, running = project.new_clip("failing"), project.new_clip("running now")
+    for title, kept in (("a dog failing", begun), ("a dog running", running)):
+        job = store.enqueue("generate", project.path, title, ["t2v", "save"], {"prompt": title})
+        store.claim(WorkerId(4242, "1", "boot"), "cpu")
+        store.update_result(job.id, {"clip": str(kept)})
+    store.fail(1, "The frames broke; mend them.", "Traceback: deep inside")
+    (project.outputs_dir / "my notes").mkdir()
+    async with studio(project.path).run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "photo 1 of 4")
+        await pilot.press("5")
+        await until_text(pilot, "of 2")
+        await until_text(pilot, "✗ failing-001")
+        await pilot.press("slash", *"failed", "enter", "home")
+        await until_text(pilot, "The frames broke; mend them.")
+        await until_text(pilot, "r tries again")
+        await pilot.press("i")
+        await until_text(pilot, "deep inside")
+        await pilot.press("escape", "r")
+        await until(pilot, lambda: store.job(1).state == "queued", "the job in the line again")
+        await until(pilot, lambda: "✗" not in screen_text(pilot), "what is worked on is no failure")

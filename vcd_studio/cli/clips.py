@@ -16,6 +16,7 @@ from vcd_studio.project.text import quoted
 
 if TYPE_CHECKING:
     from vcd_studio.project.outputs import Clip
+    from vcd_studio.project.project import Project
 
 app = group("clips", "What was made: list, look up, export.", "vcd-studio clips list my-film")
 ClipName = Annotated[str, typer.Argument(metavar="CLIP", help="A clip's folder, or its id.")]
@@ -29,11 +30,15 @@ def list_clips(
     order: Annotated[str, typer.Option("--sort", metavar="ORDER", help="newest, oldest, best, prompt or seed.")] = "newest",
     as_json: Json = False,
 ) -> None:
-    """Finished clips, newest first."""
+    """Finished clips, newest first; with the word failed in the filter, those too that never became one."""
     wanted, key = parse_filter(chosen), order_named(order)
-    clips = [(facts_of(clip), clip) for opened in _projects(project) for clip in opened.clips()]
+    projects = _projects(project)
+    every = [clip for opened in projects for clip in opened.clips()]
+    if "failed" in chosen.casefold().split():
+        every += [clip for opened in projects for clip in _unfinished(opened)]
+    clips = [(facts_of(clip), clip) for clip in every]
     found = [clip_object(clip) for facts, clip in sorted(clips, key=lambda pair: key(pair[0])) if wanted(facts)]
-    rows = [(c["id"], c["prompt"], c["seed"], f"{c['frames']} × {c['width']}×{c['height']}", c["rating"] or "", c["folder"]) for c in found]
+    rows = [(c["id"], c["problem"] or c["prompt"], c["seed"], _size(c), c["rating"] or "", c["folder"]) for c in found]
     none = "No clip is like that." if chosen else "No clips yet."
     answer(found, table(("id", "prompt", "seed", "size", "rating", "folder"), rows, none), as_json)
 
@@ -107,6 +112,18 @@ def restore(
     answer({"id": folder.name, "folder": str(folder)}, [str(folder)], as_json)
 
 
+def _size(clip: dict[str, Any]) -> str:
+    return f"{clip['frames']} × {clip['width']}×{clip['height']}" if clip["frames"] else ""
+
+
+def _unfinished(project: Project) -> list[Clip]:
+    from vcd_studio.jobs.store import Store
+    from vcd_studio.jobs.unfinished import unfinished_clips
+
+    with Store() as store:
+        return [clip for clip, _ in unfinished_clips(project.outputs_dir, store.jobs())]
+
+
 def _in_trash(project: Path | None) -> list[Path]:
     from vcd_studio.project.outputs import discarded
 
@@ -134,7 +151,7 @@ def clip_object(clip: Clip) -> dict[str, Any]:
     }
 
 
-def _projects(project: Path | None) -> list[Any]:
+def _projects(project: Path | None) -> list[Project]:
     from vcd_studio.cli.answers import tell
     from vcd_studio.project.errors import ProjectError
     from vcd_studio.project.project import Project, recent_projects
@@ -158,7 +175,7 @@ def find_clip(name: str, project: Path | None) -> Clip:
     for folder in (path, path.parent):
         if project is None and (folder / SIDECAR).is_file():
             return read_clip(folder)
-    found: list[Clip] = [clip for opened in _projects(project) for clip in opened.clips() if clip.id == name]
+    found = [clip for opened in _projects(project) for clip in opened.clips() if clip.id == name]
     if not found:
         where = "that project" if project is not None else "the recent projects"
         raise InputError(f"There is no clip {quoted(name)} in {where}; vcd-studio clips list shows those there are.")

@@ -148,6 +148,15 @@ def clip_folders(outputs: Path) -> dict[Path, tuple[int, int]]:
     return dict(sorted(found.items(), key=lambda item: (-item[1][0], item[0].name)))
 
 
+def folders_without_recipe(outputs: Path) -> list[Path]:
+    """What was begun under outputs/ and has no sidecar (yet), by name."""
+    if not outputs.is_dir():
+        return []
+    with os.scandir(outputs) as entries:
+        begun = [outputs / entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)]
+    return sorted(folder for folder in begun if not (folder / SIDECAR).exists())
+
+
 TRASH = ".trash"
 
 

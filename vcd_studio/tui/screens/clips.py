@@ -43,7 +43,7 @@ pack:pocket failed.
 Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages side by side, i the recipe, f the metrics.
 m marks a clip, c on another shows both: what they were told differently and how far their frames lie apart stand below.
 + and - rate (1 to 5: digits are the screens'), r makes later stages anew in a new clip, R the very same clip once more, x puts a clip
-into the trash and u takes it back."""
+into the trash and u takes it back. ✗ marks one that never became a clip: what went wrong stands below, and r tries again."""
     DEFAULT_CSS = """
     ClipsScreen #body { layout: vertical; }
     ClipsScreen PictureGrid { height: 1fr; }
@@ -72,7 +72,7 @@ into the trash and u takes it back."""
         Binding("o", "order", "Order", id="clips.order", tooltip="Newest, oldest or best rated first, by prompt or by seed"),
         Binding("plus", "rate(1)", "Rate", id="clips.better", tooltip="A better rating, up to 5"),
         Binding("minus", "rate(-1)", "Worse", show=False, id="clips.worse", tooltip="A worse rating, down to none"),
-        Binding("r", "rerun", "Stages anew", id="clips.rerun", tooltip="A new clip with later stages made anew, or with other settings"),
+        Binding("r", "rerun", "Stages anew", id="clips.rerun", tooltip="A new clip with later stages made anew; one that failed, again"),
         Binding("R", "reproduce", "Once more", show=False, id="clips.reproduce", tooltip="Make the very same clip again from its recipe"),
         Binding("e", "export", "Export", show=False, id="clips.export", tooltip="Write the clip as mp4, gif, webp or frames"),
         Binding("x", "discard", "Trash", show=False, id="clips.discard", tooltip="Put the clip into the project's trash"),
@@ -92,7 +92,7 @@ into the trash and u takes it back."""
         self.marked: Path | None = None
         self.with_marked = False
         self._comparison: Comparison | None = None
-        self._done: frozenset[int] | None = None  # None: not known yet, so that nothing of before is news
+        self._states: dict[int, str] | None = None  # of this project's jobs; None: not known yet, so that nothing of before is news
         self._project: Path | None = None
         self._shelf = Shelf()
         self._filter: ClipFilter | None = None
@@ -124,15 +124,15 @@ into the trash and u takes it back."""
             self._shelf = Shelf()
             self.query_one(FilterLine).clear()
             self._close()
-        shelf, first = self._shelf, self._shelf.is_new
-        self.attempt(lambda: shelf.read(project, FIRST if first else None), self._show_read, group="read", exclusive=True)
+        shelf, first, jobs = self._shelf, self._shelf.is_new, self.studio.snapshot.jobs
+        self.attempt(lambda: shelf.read(project, FIRST if first else None, jobs), self._show_read, group="read", exclusive=True)
 
     def _show_read(self, clips: list[Shown]) -> None:
         self._show(clips)
-        if len(clips) == FIRST:  # there may be more
-            project, shelf = self.project, self._shelf
+        if len(clips) >= FIRST:  # there may be more
+            project, shelf, jobs = self.project, self._shelf, self.studio.snapshot.jobs
             if project is not None:
-                self.attempt(lambda: shelf.read(project), self._show_all, group="read", exclusive=True)
+                self.attempt(lambda: shelf.read(project, None, jobs), self._show_all, group="read", exclusive=True)
 
     def _show_all(self, clips: list[Shown]) -> None:
         grid = self.query_one(PictureGrid)
@@ -142,14 +142,16 @@ into the trash and u takes it back."""
             grid.go(0)
 
     def queue_changed(self, snapshot: Snapshot) -> None:
-        """A job that is done may have brought a clip."""
+        """A job that ended may have brought a clip, or left one unfinished."""
         if self.project is not None and snapshot.left is not None:  # else nothing was read yet
             own = self.project.path
-            done = frozenset(job.id for job in snapshot.jobs if job.state == "done" and job.kind == "generate" and job.project == own)
-            if done != self._done:
-                known, self._done = self._done if own == self._project else None, done
+            jobs = [job for job in snapshot.jobs if job.kind == "generate" and job.project == own]
+            states: dict[int, str] = {job.id: job.state for job in jobs}
+            if states != self._states:
+                known, self._states = self._states if own == self._project else None, states
                 self.project_changed()
-                self._tell_verdicts([job for job in snapshot.jobs if known is not None and job.id in done - known])
+                if known is not None:
+                    self._tell_verdicts([job for job in jobs if job.state == "done" and known.get(job.id) != "done"])
 
     def _tell_verdicts(self, jobs: "list[Job]") -> None:
         """Whether clips that were made once more came out the same."""
@@ -237,9 +239,10 @@ into the trash and u takes it back."""
         one = self.current
         if one is not None:
             words.append(f"{plain(one.words)}\n")
-            words.append(
-                f"{plain(one.clip.id)} · {', '.join(map(plain, one.stages)) or 'no stages kept'} · {one.fps} frames a second", "dim"
-            )
+            way_on = f"{one.fps} frames a second"
+            if one.clip.problem:
+                way_on = "r tries again, x throws it away, i tells more" if one.job else "x throws it away"
+            words.append(f"{plain(one.clip.id)} · {', '.join(map(plain, one.stages)) or 'no stages kept'} · {way_on}", "dim")
         self.query_one("#words", Static).update(words)
 
     def on_picture_grid_moved(self, message: PictureGrid.Moved) -> None:
@@ -442,11 +445,14 @@ into the trash and u takes it back."""
         self._fill()
 
     def action_rerun(self) -> None:
-        """Ask which stages, and by what settings; then enqueue."""
+        """Ask which stages, and by what settings; then enqueue. One that never became a clip is tried again."""
         from vcd_studio.project.settings import STAGES
 
-        one, project = self.current, self.project
+        one, project, queue = self.current, self.project, self.studio.queue
         if one is None or project is None:
+            return
+        if (job := one.job) is not None:
+            self.attempt(lambda: queue.store.retry(job.id).title, self._enqueued)
             return
         ways = tuple(", ".join(STAGES[at:end]) for at in range(3) for end in range(at + 1, 4))
 
@@ -456,7 +462,7 @@ into the trash and u takes it back."""
 
             changes = dict(override_from_text(word) for word in values["settings"].split())
             seed = int(values["seed"]) if values["seed"].isdecimal() else None
-            return again.rerun(self.studio.queue.store, one.clip, project, values["stages"].split(", "), changes, seed).title
+            return again.rerun(queue.store, one.clip, project, values["stages"].split(", "), changes, seed).title
 
         fields = [
             Field("stages", "Stages to make anew (those before are taken over)", "tiled", choices=ways),

@@ -10,6 +10,9 @@ from vcd_studio.tui.widgets.pictures.grid import Tile
 from vcd_studio.tui.widgets.pictures.source import Source
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vcd_studio.jobs.model import Job
     from vcd_studio.project.clip_filter import Facts
     from vcd_studio.project.outputs import Clip
     from vcd_studio.project.project import Project
@@ -25,6 +28,7 @@ class Shown:
     facts: "Facts"
     poster: Path | None
     fps: int
+    job: "Job | None" = None  # of one that never became a clip, where it is still known
 
     @property
     def words(self) -> str:
@@ -38,7 +42,9 @@ class Shown:
 
     @property
     def recipe(self) -> str:
-        """The sidecar as it is on disk."""
+        """The sidecar as it is on disk; of one that never became a clip, why."""
+        if self.clip.problem and not (self.clip.folder / "clip.toml").exists():
+            return "\n\n".join(filter(None, (self.clip.problem, self.job.traceback if self.job else "")))
         try:
             return (self.clip.folder / "clip.toml").read_text(encoding="utf-8", errors="replace")
         except OSError as error:
@@ -46,7 +52,7 @@ class Shown:
 
     def tile(self, *, marked: bool) -> Tile:
         """The clip on the page, its rating before its name."""
-        mark = "·" if self.facts.rating is None else str(self.facts.rating)
+        mark = "✗" if self.clip.problem else "·" if self.facts.rating is None else str(self.facts.rating)
         return Tile(self.clip.id, Source(self.poster) if self.poster else None, self.clip.id, f"◆ {mark}" if marked else mark)
 
     def rated(self, rating: int | None) -> "Shown":
@@ -66,8 +72,12 @@ class Shelf:
         """Whether nothing was read yet."""
         return not self._known
 
-    def read(self, project: "Project", most: int | None = None) -> list[Shown]:
-        """All clips, or of many ``most`` that were written last; and what is in the trash. Call it on a thread."""
+    def read(self, project: "Project", most: int | None = None, jobs: "Iterable[Job]" = ()) -> list[Shown]:
+        """All clips, or of many ``most`` that were written last, and those that never became one; and what is in the trash.
+
+        ``jobs`` tell of the unfinished why they are so. Call it on a thread.
+        """
+        from vcd_studio.jobs.unfinished import unfinished_clips
         from vcd_studio.project.outputs import clip_folders, discarded, read_clip
 
         known, found = self._known, clip_folders(project.outputs_dir)
@@ -76,7 +86,8 @@ class Shelf:
             before = known.get(folder)
             now[folder] = before if before is not None and before[0] == written else (written, read_shown(read_clip(folder)))
         self._known, self.trash = now, tuple(discarded(project.outputs_dir))
-        return [shown for _, shown in now.values()]
+        unfinished = [replace(read_shown(clip), job=job) for clip, job in unfinished_clips(project.outputs_dir, jobs)]
+        return [*unfinished, *(shown for _, shown in now.values())]
 
     def put(self, shown: Shown) -> None:
         """This is how the clip is now: its rating was changed, which is not in its sidecar."""
