@@ -25,7 +25,6 @@ from vcd_studio.tui.widgets.pictures.grid import PictureGrid
 
 if TYPE_CHECKING:
     from vcd_studio.jobs.model import Job
-    from vcd_studio.project.clip_filter import ClipFilter
 
 FIRST = 200  # clips that are read, and shown, before all others
 LONGEST_NAME = 24  # letters, over a film
@@ -95,7 +94,6 @@ into the trash and u takes it back. ✗ marks one that never became a clip: what
         self._states: dict[int, str] | None = None  # of this project's jobs; None: not known yet, so that nothing of before is news
         self._project: Path | None = None
         self._shelf = Shelf()
-        self._filter: ClipFilter | None = None
 
     def body(self) -> ComposeResult:
         with Vertical(id="body"):
@@ -181,16 +179,16 @@ into the trash and u takes it back. ✗ marks one that never became a clip: what
         self.refresh_bindings()  # what can be filtered or played depends on there being clips
 
     def _fill(self) -> None:
-        """Those clips that the filter lets through, in their order; of a filter that cannot be read, the last that could."""
-        from vcd_studio.project.clip_filter import ORDERS, parse_filter
+        """Those clips that the filter lets through, in their order; all of them while it cannot be read."""
+        from vcd_studio.project.clip_filter import ORDERS, ClipFilter, parse_filter
 
         line, complaint = self.query_one(FilterLine), ""
         try:
-            self._filter = parse_filter(line.words)
+            wanted = parse_filter(line.words)
         except InputError as error:
-            complaint = str(error)
+            wanted, complaint = ClipFilter(), str(error)
         order = ORDERS[self.order]
-        shown = sorted((one for one in self.clips if self._filter is None or self._filter(one.facts)), key=lambda one: order(one.facts))
+        shown = sorted((one for one in self.clips if wanted(one.facts)), key=lambda one: order(one.facts))
         line.found(len(shown), len(self.clips))
         if complaint:
             line.complain(complaint)
