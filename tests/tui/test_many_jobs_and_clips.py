@@ -96,7 +96,7 @@ def test_a_clip_is_read_again_only_when_it_was_written_anew(project: Project, mo
     assert next(one.facts.prompt for one in shelf.read(project)) == "another"
     assert read == [folders[1]]
     (folders[0] / "clip.toml").unlink()
-    assert len(shelf.read(project)) == 2
+    assert [one.clip.folder for one in shelf.read(project) if one.clip.problem] == [folders[0]]  # it is unfinished now
 
 
 def test_the_first_page_needs_only_what_was_written_last(project: Project) -> None:
