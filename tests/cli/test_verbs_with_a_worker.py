@@ -97,6 +97,9 @@ def test_a_clip_that_failed_is_listed_with_its_reason(studio: Any, trained: Proj
     assert studio("clips", "list", "--json").json == []
     (failed,) = studio("clips", "list", "--filter", "failed rex", "--json").json
     assert (failed["id"], failed["prompt"], failed["problem"]) == (folder.name, "a <rex> dog", "The frames broke; mend them.")
+    assert "The frames broke" in studio("clips", "show", folder.name).out
+    assert studio("clips", "trash", folder.name).code == 0
+    assert not folder.exists()
 
 
 def test_cancelling_what_runs(studio: Any, trained: Project, worker: subprocess.Popen[str]) -> None:

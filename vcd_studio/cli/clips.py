@@ -175,7 +175,9 @@ def find_clip(name: str, project: Path | None) -> Clip:
     for folder in (path, path.parent):
         if project is None and (folder / SIDECAR).is_file():
             return read_clip(folder)
-    found = [clip for opened in _projects(project) for clip in opened.clips() if clip.id == name]
+    projects = _projects(project)
+    found = [clip for opened in projects for clip in opened.clips() if clip.id == name]
+    found = found or [clip for opened in projects for clip in _unfinished(opened) if clip.id == name]
     if not found:
         where = "that project" if project is not None else "the recent projects"
         raise InputError(f"There is no clip {quoted(name)} in {where}; vcd-studio clips list shows those there are.")

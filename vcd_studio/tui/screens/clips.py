@@ -516,10 +516,17 @@ into the trash and u takes it back. ✗ marks one that never became a clip: what
 
     def action_restore(self) -> None:
         """The one that went last back."""
-        from vcd_studio.project.outputs import restore
+        from vcd_studio.project.outputs import discarded, restore
 
-        last = self._shelf.trash[0]
-        self.attempt(lambda: restore(last), self._back)
+        project = self.project
+
+        def back() -> Path:
+            thrown = discarded(project.outputs_dir) if project is not None else []
+            if not thrown:
+                raise InputError("The trash is empty.")
+            return restore(thrown[0])
+
+        self.attempt(back, self._back)
 
     def _back(self, folder: Path) -> None:
         self.say(f"{plain(folder.name)} is back.")
