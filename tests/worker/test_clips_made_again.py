@@ -121,3 +121,11 @@ def test_a_recipe_that_is_not_whole(broken: dict[str, Any], store: Store, projec
     recipe = {**clip.sidecar, **broken} if broken else {"prompt": "a dog"}
     with pytest.raises(InputError, match=r"clip\.toml"):
         again.reproduce(store, Clip(clip.folder, recipe), project)
+
+
+def test_a_clip_made_once_more_is_kept_where_the_clip_itself_is_gone(store: Store, project: Project, clip: Clip) -> None:
+    job = again.reproduce(store, clip, project)
+    shutil.rmtree(clip.folder)
+    other = made(store, job)
+    assert other.sidecar["reproduces"]["verdict"].startswith("The clip itself cannot be read any more: ")
+    assert "same" not in other.sidecar["reproduces"]

@@ -93,7 +93,7 @@ def sidecar(context: StageContext, stage: ClipStage, frames: Frames) -> dict[str
         "input": settings.get("input"),
         "input_sha256": settings.get("input_sha256"),
         "parent": {key: parent[key] for key in ("id", "clip", "stages")} if parent else None,
-        "reproduces": held_against(settings["reproduces"], frames) if "reproduces" in settings else None,
+        "reproduces": held_against(settings["reproduces"], stage.folder, frames) if "reproduces" in settings else None,
         "frames": shape[0],
         "height": shape[1],
         "width": shape[2],
@@ -110,9 +110,11 @@ def sidecar(context: StageContext, stage: ClipStage, frames: Frames) -> dict[str
     }
 
 
-def held_against(original: Mapping[str, str], frames: Frames) -> dict[str, Any]:
-    """Whether a clip that was made once more came out the same, for its recipe."""
+def held_against(original: Mapping[str, str], folder: Path, frames: Frames) -> dict[str, Any]:
+    """Whether a clip that was made once more, in ``folder``, came out the same: for its recipe."""
     try:
+        if Path(original["clip"]) == folder:
+            raise InputError("it was gone when this one took its name.")
         apart = difference(frames_of(read_clip(Path(original["clip"]))), list(frames))
     except (InputError, OSError) as error:
         return {**original, "verdict": f"The clip itself cannot be read any more: {error}"}
