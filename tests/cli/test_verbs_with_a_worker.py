@@ -90,6 +90,19 @@ def test_failed_work_is_one_and_tells_why(studio: Any, trained: Project, worker:
     assert "The frames broke" in studio("queue", "show", "1").out
 
 
+def test_a_clip_that_failed_is_listed_with_its_reason(studio: Any, trained: Project, worker: subprocess.Popen[str]) -> None:
+    studio("generate", trained.path, "--prompt", "a <rex> dog", "--set", "negative=break", "--follow")
+    folder = trained.new_clip("a dog")
+    with Store() as store:
+        store.update_result(1, {"clip": str(folder)})
+    assert studio("clips", "list", "--json").json == []
+    (failed,) = studio("clips", "list", "--filter", "failed rex", "--json").json
+    assert (failed["id"], failed["prompt"], failed["problem"]) == (folder.name, "a <rex> dog", "The frames broke; mend them.")
+    assert "The frames broke" in studio("clips", "show", folder.name).out
+    assert studio("clips", "trash", folder.name).code == 0
+    assert not folder.exists()
+
+
 def test_cancelling_what_runs(studio: Any, trained: Project, worker: subprocess.Popen[str]) -> None:
     studio("generate", trained.path, "--prompt", "a <rex> dog", "--set", "negative=wait")
     assert worker.stdout is not None
@@ -163,10 +176,25 @@ def test_clips_are_listed_and_shown(studio: Any, trained: Project, clip: dict[st
         shown = studio("clips", "show", *words, "--json")
         assert shown.code == 0
         assert (shown.json["id"], shown.json["recipe"]["written"]) == (clip["id"], "a <rex> dog")
+    for line, count in (("dog stage:face unrated date:today", 1), ("rating:>=1", 0), ("failed", 0)):
+        assert len(studio("clips", "list", trained.path, "--filter", line, "--sort", "seed", "--json").json) == count
+    for words in (["--filter", "rating:x"], ["--sort", "worst"]):
+        assert studio("clips", "list", *words).code == 2
     assert "tiled" in studio("clips", "show", clip["id"]).out
     unknown = studio("clips", "show", "nothing-000")
     assert unknown.code == 2
     assert "nothing-000" in unknown.err
+
+
+def test_a_clip_goes_to_the_trash_and_comes_back(studio: Any, trained: Project, clip: dict[str, Any]) -> None:
+    (thrown,) = studio("clips", "trash", clip["id"], "--json").json
+    assert thrown["id"] == clip["id"]
+    assert not Path(clip["folder"]).exists()
+    assert studio("clips", "trash", "--project", trained.path, "--json").json == [thrown]
+    assert studio("clips", "restore", "other-001").code == 2
+    assert studio("clips", "restore", clip["id"], "--json").json == {"id": clip["id"], "folder": clip["folder"]}
+    assert studio("clips", "list", "--json").json == [clip]
+    assert "The trash is empty" in studio("clips", "restore").err
 
 
 def test_an_export_says_how_it_was_made(studio: Any, clip: dict[str, Any], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from vcd_studio.project.errors import InputError, ProjectError
 from vcd_studio.project.expansion import expand
-from vcd_studio.project.outputs import write_sidecar
+from vcd_studio.project.outputs import discard, discarded, name_before, read_clip, restore, write_sidecar
 from vcd_studio.project.project import Project
 from vcd_studio.project.settings import GenerationSettings
 
@@ -107,3 +107,24 @@ def test_a_pipe_in_place_of_a_file_stops_nothing(project: Project) -> None:
         with pytest.raises(InputError, match=r"missing|has no list"):
             act()
     assert {"prompts.toml", "four.png"} <= {problem.file.name for problem in project.check()}
+
+
+def test_the_trash_is_read_from_the_disk_the_last_first(project: Project) -> None:
+    gone = []
+    for _ in range(2):  # a second clip takes the name of the first
+        folder = project.outputs_dir / "dog-001"
+        folder.mkdir(parents=True)
+        write_sidecar(folder, {"id": folder.name})
+        gone.append(discard(read_clip(folder)))
+    assert discarded(project.outputs_dir) == gone[::-1]
+    assert [name_before(folder) for folder in gone] == ["dog-001", "dog-001"]
+    assert restore(gone[1]) == folder
+    with pytest.raises(InputError, match="is the name of another clip by now"):
+        restore(gone[0])
+    assert discarded(project.outputs_dir) == gone[:1]
+
+
+def test_a_recipe_cannot_send_a_clip_elsewhere(project: Project) -> None:
+    folder = project.new_clip("dog")
+    write_sidecar(folder, {"id": "../../elsewhere"})
+    assert restore(discard(read_clip(folder))) == folder

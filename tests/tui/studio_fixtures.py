@@ -113,7 +113,9 @@ def make_clip(project: Project, stem: str, frames: int = 6) -> Path:
         for at in range(frames):
             subject(at, size).save(folder / "stages" / stage / "frames" / f"{at:04}.png")
     subject(0).save(folder / "poster.png")
-    write_sidecar(folder, {"prompt": f"a <rex> dog {stem}", "seed": 7, "fps": 8, "finished": "2026-01-02T03:04:05+00:00"})
+    measured = {"t2v": {"seconds": 2.5}, "tiled": {"seconds": 4.0, "report": {"seam_score": 1.02, "tiles": 9}}}
+    told = {"prompt": f"a <rex> dog {stem}", "seed": 7, "fps": 8, "stages": measured}
+    write_sidecar(folder, {**told, "finished": "2026-01-02T03:04:05+00:00"})
     return folder
 
 

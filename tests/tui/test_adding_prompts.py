@@ -170,3 +170,14 @@ async def test_a_project_without_a_list_gets_one(studio: Studio, project: Projec
         await pilot.press("ctrl+s")
         await until_text(pilot, "1 prompts, 1 clips")
     assert project.prompts_path.read_text().startswith(NEW_TOML)
+
+
+async def test_a_name_that_is_begun_is_completed(studio: Studio, project: Project) -> None:
+    app = studio(project.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_prompts(pilot)
+        text = await ask(pilot)
+        await pilot.press(*"a <r")
+        await until(pilot, lambda: text.suggestion == "ex>", "the rest of <rex>")
+        await pilot.press("right", *" dog")
+        await until(pilot, lambda: text.text == "a <rex> dog", "the name taken")

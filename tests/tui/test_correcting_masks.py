@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, current_thread, main_thread
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from textual.pilot import Pilot
 
 from vcd_studio.jobs.store import Store
+from vcd_studio.media.mask_canvas import MaskCanvas
 from vcd_studio.project.found_boxes import FoundBox, FoundBoxes, write_boxes
 from vcd_studio.project.photos import read_mask
 from vcd_studio.project.project import Project
@@ -204,3 +206,33 @@ def test_boxes_are_drawn_where_they_are_whatever_the_size(tmp_path: Path) -> Non
     assert pixels[149, 150].tolist() == [255, 0, 0]
     assert pixels[120, 100].tolist() == [255, 0, 0]
     assert not pixels[:74].any()
+
+
+async def test_growing_is_not_done_on_the_ui_thread_and_what_is_typed_meanwhile_follows(
+    studio: Studio, rex: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, done = Event(), []
+
+    def slow(name: str) -> Callable[..., None]:
+        original = getattr(MaskCanvas, name)
+
+        def wrapped(*args: object) -> None:
+            if name == "grow":
+                assert go_on.wait(30)
+            done.append((name, current_thread() is main_thread()))
+            original(*args)
+
+        return wrapped
+
+    for name in ("grow", "fill", "dab"):
+        monkeypatch.setattr(MaskCanvas, name, slow(name))
+    async with studio(rex.path).run_test(size=(80, 24)) as pilot:
+        editor = await ready(pilot)
+        await pilot.press("plus", "space", "f")
+        await until_text(pilot, "at work …")
+        assert done == []
+        go_on.set()
+        await until(pilot, lambda: len(done) == 3 and editor.ready, "all three")
+        assert done == [("grow", False), ("dab", True), ("fill", False)]
+        await pilot.press("u", "u", "u")
+        await until(pilot, lambda: editor.canvas is not None and not editor.canvas.changed, "all of it taken back")

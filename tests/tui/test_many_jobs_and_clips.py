@@ -15,7 +15,7 @@ from vcd_studio.project.outputs import write_sidecar
 from vcd_studio.project.project import Project
 from vcd_studio.tui.app import StudioApp
 from vcd_studio.tui.screens import clips as clips_screen
-from vcd_studio.tui.screens.clips import Shelf
+from vcd_studio.tui.widgets.clips.shelf import Shelf
 from vcd_studio.tui.widgets.queue.tree import MOST, JobTree, shortened
 
 Studio = Callable[..., StudioApp]
@@ -93,10 +93,10 @@ def test_a_clip_is_read_again_only_when_it_was_written_anew(project: Project, mo
     shelf.read(project)
     assert read == []
     write_sidecar(folders[1], {"prompt": "another", "finished": "2027-01-01T00:00:00+00:00"})
-    assert next(one.prompt for one in shelf.read(project)) == "another"
+    assert next(one.facts.prompt for one in shelf.read(project)) == "another"
     assert read == [folders[1]]
     (folders[0] / "clip.toml").unlink()
-    assert len(shelf.read(project)) == 2
+    assert [one.clip.folder for one in shelf.read(project) if one.clip.problem] == [folders[0]]  # it is unfinished now
 
 
 def test_the_first_page_needs_only_what_was_written_last(project: Project) -> None:

@@ -9,6 +9,7 @@ from studio_fixtures import FakeWorkers, make_clip, make_project, make_queue
 from textual.pilot import Pilot
 from textual.widgets import RichLog
 
+from vcd_studio.jobs.model import WorkerId
 from vcd_studio.jobs.store import Store
 from vcd_studio.project.project import Project, remember_project
 from vcd_studio.tui.app import StudioApp
@@ -22,6 +23,9 @@ SCREENS = {
     "prompts": (["3"], "2 prompts, 5 clips"),
     "queue": (["4"], "✓ t2v"),
     "clips": (["5"], "clip 1 of 2"),
+    "clips-filter": (["5", "slash", *"rating:x"], "is no rating"),
+    "clips-metrics": (["5", "f"], "seam score"),
+    "clips-beside": (["5", "m", "right", "c"], "All 6 frames are the same"),
     "help": (["question_mark"], "Help"),
     "new-identity": (["n"], "New identity"),
 }
@@ -112,3 +116,24 @@ def test_one_clip_side_by_side_in_the_light_theme(
 
     app = StudioApp(park.path, queue=Queue(workers=workers), settings=Settings(theme="light"))
     assert snap_compare(app, terminal_size=size, run_before=ready)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_a_clip_that_failed(
+    theme: str, size: tuple[int, int], park: Project, studio: Callable[..., StudioApp], store: Store, snap_compare: Callable[..., bool]
+) -> None:
+    job = store.enqueue("generate", park.path, "a dog", ["t2v", "save"], {"prompt": "a dog"})
+    store.claim(WorkerId(4242, "1", "boot"), "cpu")
+    store.update_result(job.id, {"clip": str(park.new_clip("failing"))})
+    store.fail(job.id, "The pack has no face detector; take face out of the stages.")
+
+    async def ready(pilot: Pilot[int]) -> None:
+        pilot.app.theme = theme
+        await until_text(pilot, "photo 1 of 4")
+        await pilot.press("5")
+        await until_text(pilot, "clip 1 of 3")
+        await until_text(pilot, "r tries again")
+        await until_quiet(pilot)
+
+    assert snap_compare(studio(park.path), terminal_size=size, run_before=ready)

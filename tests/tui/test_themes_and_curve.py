@@ -63,6 +63,12 @@ async def test_a_theme_that_is_written_is_put_on_and_a_broken_one_is_a_sentence(
         assert app.screen.sentence == f"{mine}: background = 'no colour' is no colour."
         assert app.screen_stack[0].styles.background.hex == "#204060"
         await pilot.press("enter")
+        other = mine.with_name("light.toml")
+        other.write_text('primary = "#654321"\n')
+        await until(pilot, lambda: app.get_theme("light").primary == "#654321", "another theme beside the broken one")
+        assert app.screen_stack[0].styles.background.hex == "#204060"
+        await until(pilot, lambda: isinstance(app.screen, Complaint), "the complaint once more")
+        await pilot.press("enter")
         mine.unlink()
         await until(pilot, lambda: app.screen.styles.background.hex != "#204060", "the shipped background")
 

@@ -55,6 +55,8 @@ def test_a_clip_is_reproduced_bit_for_bit_when_its_job_is_forgotten(store: Store
     assert np.array_equal(frames(other, "t2v"), frames(clip, "t2v"))
     assert other.sidecar["generation"] == clip.sidecar["generation"]
     assert other.sidecar["identities"] == clip.sidecar["identities"]
+    verdict = {"same": True, "verdict": "All 4 frames are the same, bit for bit."}
+    assert other.sidecar["reproduces"] == {"id": clip.id, "clip": str(clip.folder), **verdict}
 
 
 def test_a_later_stage_is_made_over_frames_that_were_taken_over(store: Store, project: Project, clip: Clip) -> None:
@@ -71,6 +73,7 @@ def test_a_later_stage_is_made_over_frames_that_were_taken_over(store: Store, pr
     assert before == {path: path.read_bytes() for path in clip.folder.rglob("*") if path.is_file()}
     shutil.rmtree(clip.folder)  # the parent is not needed any more
     once_more = made(store, again.reproduce(store, larger, project))
+    assert once_more.sidecar["reproduces"]["same"]
     assert np.array_equal(frames(once_more, "tiled"), frames(larger, "tiled"))
     stronger = made(store, again.rerun(store, larger, project, ["tiled"], {"tiled_strength": 1.0}))
     assert not np.array_equal(frames(stronger, "tiled"), frames(larger, "tiled"))
@@ -147,3 +150,11 @@ def test_a_recipe_that_is_not_whole(broken: dict[str, Any], store: Store, projec
     recipe = {**clip.sidecar, **broken} if broken else {"prompt": "a dog"}
     with pytest.raises(InputError, match=r"clip\.toml"):
         again.reproduce(store, Clip(clip.folder, recipe), project)
+
+
+def test_a_clip_made_once_more_is_kept_where_the_clip_itself_is_gone(store: Store, project: Project, clip: Clip) -> None:
+    job = again.reproduce(store, clip, project)
+    shutil.rmtree(clip.folder)
+    other = made(store, job)
+    assert other.sidecar["reproduces"]["verdict"].startswith("The clip itself cannot be read any more: ")
+    assert "same" not in other.sidecar["reproduces"]

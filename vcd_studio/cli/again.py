@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,18 +45,14 @@ def reproduce(clip: ClipName, project: Within = None, as_json: Json = False) -> 
     apart = difference(frames_of(found), frames_of(made))
     told = {"clip": str(found.folder), "made": str(made.folder), "difference": _difference_object(apart)}
     answer(told, [str(made.folder), _verdict(apart, found, made)], as_json)
-    if apart is None or not apart.same:
+    if not apart.same:
         raise typer.Exit(WORK_FAILED)
 
 
-def _verdict(apart: Difference | None, found: Clip, made: Clip) -> str:
-    if apart is None:
-        return "It has another length or size."
-    if apart.same:
-        return f"All {apart.frames} frames are the same, bit for bit."
+def _verdict(apart: Difference, found: Clip, made: Clip) -> str:
     devices = {str(clip.sidecar.get("device")) for clip in (found, made)}
-    why = f"; {' and '.join(sorted(devices))} do not add up alike" if len(devices) > 1 else ""
-    return f"{apart.differing} of {apart.frames} frames differ, by {apart.mean:.2f} on average and {apart.largest} at most of 255{why}."
+    why = f" {' and '.join(sorted(devices))} do not add up alike." if len(devices) > 1 and not apart.same else ""
+    return f"{apart}{why}"
 
 
 def compare(
@@ -69,46 +65,23 @@ def compare(
     """What two clips were told differently, and how far their frames lie apart."""
     from vcd_studio.media.difference import difference, side_by_side
     from vcd_studio.media.export import frames_of
+    from vcd_studio.project import recipes
 
     clips = [find_clip(name, project) for name in (one, other)]
     if out is not None and (out.exists() or out.is_symlink()):
         raise InputError(f"{plain(str(out))} is there already and stays as it is; give another place with --out.")
     frames, others = (frames_of(clip) for clip in clips)
     apart = difference(frames, others)
-    settings = {key: (a, b) for key, (a, b) in _both(*(_told(clip.sidecar) for clip in clips)).items() if a != b}
+    settings = recipes.apart([recipes.told(clip.sidecar) for clip in clips])
     if out is not None:
         side_by_side(frames, others).save(out, "PNG")
     lines = table(("setting", clips[0].id, clips[1].id), [(key, *values) for key, values in settings.items()], "They were told the same.")
-    lines += ["", _apart(apart), *([str(out)] if out else [])]
+    lines += ["", str(apart), *([str(out)] if out else [])]
     answer({"settings": settings, "difference": _difference_object(apart), "sheet": str(out) if out else None}, lines, as_json)
 
 
-def _told(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What a clip was told, as flat settings."""
-    told = {key: recipe.get(key) for key in ("prompt", "seed", "pack", "input", "device")}
-    told |= {f"identity {identity['name']}": identity.get("run") for identity in recipe.get("identities", [])}
-    told |= {f"LoRA {Path(lora['file']).name}": lora.get("strength") for lora in recipe.get("loras", [])}
-    return told | dict(recipe.get("generation", {}))
-
-
-def _both(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    return {key: (one.get(key), other.get(key)) for key in dict.fromkeys([*one, *other])}
-
-
-def _apart(apart: Difference | None) -> str:
-    if apart is None:
-        return "Their lengths or sizes differ, so that frames cannot be held against each other."
-    if apart.same:
-        return f"All {apart.frames} frames are the same."
-    return f"{apart.differing} of {apart.frames} frames differ: {apart.mean:.2f} on average, {apart.largest} at most, {apart.psnr:.1f} dB."
-
-
-def _difference_object(apart: Difference | None) -> dict[str, Any] | None:
-    if apart is None:
-        return None
-    psnr = None if math.isinf(apart.psnr) else apart.psnr
-    told = {"frames": apart.frames, "differing": apart.differing, "mean": apart.mean, "largest": apart.largest, "psnr": psnr}
-    return {**told, "same": apart.same}
+def _difference_object(apart: Difference) -> dict[str, Any]:
+    return {**asdict(apart), "psnr": None if math.isinf(apart.psnr) else apart.psnr, "same": apart.same}
 
 
 def rerun(

@@ -31,7 +31,7 @@ NEEDED = ("written", "prompt", "seed", "pack", "generation", "identities")
 
 def reproduce(store: Store, clip: Clip, project: Project) -> Job:
     """Enqueue the very same clip, every stage of it, each as it was told. InputError, with the file's name, where something has changed."""
-    snapshot = remembered(clip, project)
+    snapshot = remembered(clip, project) | {"reproduces": {"id": clip.id, "clip": str(clip.folder)}}
     _check_pack(clip)
     snapshot["own"] = {stage: own(clip.sidecar, stage) for stage in snapshot["generation"]["stages"]}
     return _enqueue(store, project, clip, snapshot, [], f"{snapshot['prompt']} · seed {snapshot['seed']} · once more")

@@ -18,33 +18,70 @@ COLUMNS = 8
 
 @dataclass(frozen=True)
 class Difference:
-    """``frames`` were compared, ``differing`` of them are not the same; the mean and the largest difference of a channel, 0..255;
-    ``psnr`` in decibels, infinite for the same clip."""
+    """The first ``frames`` of both were compared, ``differing`` of them are not the same; the mean and the largest difference of a
+    channel, 0..255; ``psnr`` in decibels, infinite for the same pictures. ``lengths`` in frames, ``sizes`` as (width, height)."""
 
     frames: int
     differing: int
     mean: float
     largest: int
     psnr: float
+    lengths: tuple[int, int]
+    sizes: tuple[tuple[int, int], tuple[int, int]]
 
     @property
     def same(self) -> bool:
-        return self.differing == 0
+        """Bit for bit, of one length and size."""
+        return self.differing == 0 and self.lengths[0] == self.lengths[1] and self.sizes[0] == self.sizes[1]
+
+    def __str__(self) -> str:
+        if self.same:
+            return f"All {self.frames} frames are the same, bit for bit."
+        said = [f"The {self.frames} frames that were compared do not differ."]
+        if self.differing:
+            figures = f"mean {self.mean:.2f}, most {self.largest} of 255, {self.psnr:.1f} dB"
+            said = [f"{self.differing} of {self.frames} frames differ: {figures}."]
+        if self.sizes[0] != self.sizes[1]:
+            (large, small) = sorted(self.sizes, key=_area, reverse=True)
+            said.append(f"Compared at {small[0]} × {small[1]}, to which {large[0]} × {large[1]} was resized.")
+        if self.lengths[0] != self.lengths[1]:
+            said.append(f"The longer has {max(self.lengths)} frames.")
+        return " ".join(said)
 
 
-def difference(one: Clip, other: Clip) -> Difference | None:
-    """Of two clips of the same length and size (uint8, height × width × 3 a frame); None for others."""
-    if len(one) != len(other) or any(a.shape != b.shape for a, b in zip(one, other, strict=True)):
-        return None
-    apart = [np.abs(a.astype(np.int16) - b.astype(np.int16)) for a, b in zip(one, other, strict=True)]
+def difference(one: Clip, other: Clip) -> Difference:
+    """Of two clips (uint8, height × width × 3 a frame, at least one frame each).
+
+    Of unequal lengths only the frames that both have are compared; of unequal sizes, the larger is resized to the smaller.
+    """
+    sizes = _size(one), _size(other)
+    small = min(sizes, key=_area)
+    apart = [_resized(a, small).astype(np.int16) - _resized(b, small) for a, b in zip(one, other, strict=False)]
     square = float(np.mean([(d.astype(np.float64) ** 2).mean() for d in apart]))
     return Difference(
-        len(apart),
-        sum(bool(d.any()) for d in apart),
-        float(np.mean([d.mean() for d in apart])),
-        max(int(d.max()) for d in apart),
-        10 * math.log10(255**2 / square) if square else math.inf,
+        frames=len(apart),
+        differing=sum(bool(d.any()) for d in apart),
+        mean=float(np.mean([np.abs(d).mean() for d in apart])),
+        largest=max(int(np.abs(d).max()) for d in apart),
+        psnr=10 * math.log10(255**2 / square) if square else math.inf,
+        lengths=(len(one), len(other)),
+        sizes=sizes,
     )
+
+
+def _size(clip: Clip) -> tuple[int, int]:
+    height, width = clip[0].shape[:2]
+    return width, height
+
+
+def _area(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
+
+
+def _resized(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    if frame.shape[1::-1] == size:
+        return frame
+    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS))
 
 
 def side_by_side(one: Clip, other: Clip, width: int = 1280) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ VIDEO = "clip.mp4"
 POSTER = "poster.png"
 RATING = "rating.toml"
 STAGE_ORDER = ("t2v", "face", "tiled")
+YEAR_9999 = 253_370_764_800  # in seconds since 1970: no calendar has later days
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def _seconds(value: Any) -> float | None:
             return None
     if isinstance(value, datetime.datetime):
         return (value if value.tzinfo else value.replace(tzinfo=datetime.UTC)).timestamp()
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < YEAR_9999 else None
 
 
 def read_clip(folder: Path) -> Clip:
@@ -146,6 +148,15 @@ def clip_folders(outputs: Path) -> dict[Path, tuple[int, int]]:
     return dict(sorted(found.items(), key=lambda item: (-item[1][0], item[0].name)))
 
 
+def folders_without_recipe(outputs: Path) -> list[Path]:
+    """What was begun under outputs/ and has no sidecar (yet), by name."""
+    if not outputs.is_dir():
+        return []
+    with os.scandir(outputs) as entries:
+        begun = [outputs / entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)]
+    return sorted(folder for folder in begun if not (folder / SIDECAR).exists())
+
+
 TRASH = ".trash"
 
 
@@ -161,14 +172,32 @@ def discard(clip: Clip) -> Path:
     return target
 
 
-def restore(discarded: Path, folder: Path) -> None:
-    """Take a clip out of the trash, back to ``folder``. InputError where something is there by now, or it is gone."""
+def discarded(outputs: Path) -> list[Path]:
+    """The clips in the project's trash, the one that went last first: a folder's ctime is when it was moved there."""
+    trash = inside(outputs, TRASH)
+    if not trash.is_dir():
+        return []
+    folders = [entry for entry in trash.iterdir() if entry.is_dir() and not entry.is_symlink()]
+    return sorted(folders, key=lambda folder: (folder.stat().st_ctime_ns, folder.name), reverse=True)
+
+
+def name_before(discarded: Path) -> str:
+    """What a clip in the trash was called; there, a second one of the same name has a number behind it."""
+    told = read_clip(discarded).sidecar.get("id")
+    numbered = isinstance(told, str) and re.fullmatch(rf"{re.escape(told)}(-\d+)?", discarded.name)
+    return str(told) if numbered else discarded.name
+
+
+def restore(discarded: Path) -> Path:
+    """Take a clip out of the trash, back to where it was. InputError where something is there by now, or it is gone."""
+    folder = discarded.parent.parent / name_before(discarded)
     if folder.exists():
         raise InputError(f"{quoted(folder.name)} is the name of another clip by now; take {plain(str(discarded))} back by hand.")
     try:
         discarded.rename(folder)
     except OSError as error:
         raise InputError(f"{plain(str(discarded))} cannot be taken back ({reason(error)}).") from error
+    return folder
 
 
 def write_sidecar(folder: Path, recipe: Mapping[str, Any]) -> Path:

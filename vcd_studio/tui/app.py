@@ -21,6 +21,8 @@ from vcd_studio.tui.watch import Queue, watch
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from textual.theme import Theme
+
     from vcd_studio.project.project import Project
     from vcd_studio.settings import Settings
     from vcd_studio.tui.screens.base import StudioScreen
@@ -92,6 +94,7 @@ class StudioApp(App[int]):
         self.theme_problems: list[str] = []
         self._theme_folders: tuple[Path, ...] = ()
         self._theme_stamp: Stamp = ()
+        self._themes_read: dict[Path, Theme] = {}
         self._first = project
         self._wanted = ""
         self._stop = threading.Event()
@@ -123,9 +126,7 @@ class StudioApp(App[int]):
 
     def _read_themes(self) -> None:
         self._theme_stamp = stamp(*self._theme_folders)
-        themes, self.theme_problems = load_themes(*self._theme_folders)
-        if self.theme_problems and self.our_themes:  # a file half written: what is on stays on
-            return
+        themes, self.theme_problems = load_themes(*self._theme_folders, before=self._themes_read)
         for theme in themes:
             self.register_theme(theme)
         self.our_themes = [theme.name for theme in themes]
@@ -137,6 +138,7 @@ class StudioApp(App[int]):
         if stamp(*self._theme_folders) != self._theme_stamp:
             self._read_themes()
             self.mutate_reactive(App.theme)
+
     def _tell(self, snapshot: Snapshot) -> None:
         """From the watching thread; nothing is told any more once the app goes."""
         if self.is_running and not self._stop.is_set():

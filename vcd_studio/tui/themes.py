@@ -81,16 +81,20 @@ def stamp(*folders: Path) -> Stamp:
     return tuple(found)
 
 
-def load_themes(*folders: Path) -> tuple[list[Theme], list[str]]:
-    """All themes in these folders (a later folder's theme replaces an earlier one of the same name), and what could not be read."""
+def load_themes(*folders: Path, before: dict[Path, Theme] | None = None) -> tuple[list[Theme], list[str]]:
+    """All themes in these folders (a later folder's theme replaces an earlier one of the same name), and what could not be read.
+
+    ``before`` holds what each file gave when it last could be read: a broken one gives that again. It is brought up to date.
+    """
     themes: dict[str, Theme] = {}
+    known = {} if before is None else before
     problems: list[str] = []
     for folder in folders:
         for path in sorted(folder.glob("*.toml")):
             try:
-                theme = load_theme(path)
+                known[path] = load_theme(path)
             except ThemeError as error:
                 problems.append(str(error))
-                continue
-            themes[theme.name] = theme
+            if path in known:
+                themes[known[path].name] = known[path]
     return list(themes.values()), problems

@@ -1,142 +1,59 @@
-"""Clips: pages of posters; one clip large, frame by frame or played, its stages one at a time or side by side, and its recipe."""
+"""Clips: pages of posters; one clip large, frame by frame or played, its stages or another clip beside it, and its recipe."""
 
-import time
-from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.timer import Timer
+from textual.containers import Vertical
 from textual.widgets import Static
 
+from vcd_studio.project.clip_filter import HOW
+from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
 from vcd_studio.tui.messages import Snapshot
 from vcd_studio.tui.screens.base import StudioScreen
 from vcd_studio.tui.screens.dialogs.dialogs import Page
 from vcd_studio.tui.screens.dialogs.form import Field, Form, Values
 from vcd_studio.tui.widgets.chrome.filter import FilterLine
-from vcd_studio.tui.widgets.clips.film import Bandwidth, Film
-from vcd_studio.tui.widgets.pictures.grid import PictureGrid, Tile
-from vcd_studio.tui.widgets.pictures.source import Source
+from vcd_studio.tui.widgets.clips.apart import Apart, Comparison, frames_apart
+from vcd_studio.tui.widgets.clips.player import MOST_FILMS, Player, Reel, Tab
+from vcd_studio.tui.widgets.clips.shelf import Shelf, Shown
+from vcd_studio.tui.widgets.pictures.grid import PictureGrid
 
 if TYPE_CHECKING:
-    from vcd_studio.project.outputs import Clip
-    from vcd_studio.project.project import Project
+    from vcd_studio.jobs.model import Job
 
 FIRST = 200  # clips that are read, and shown, before all others
-MOST_FILMS = 3  # stages side by side
-LEAST_RATE, MOST_RATE = 6, 8  # frames a second in a terminal
+LONGEST_NAME = 24  # letters, over a film
 NOTHING = "No clip yet.\n\n  3  writes prompts and enqueues clips; they come here when they are done"
 NO_PROJECT = "No project is open.\n\n  1  shows the projects; there n begins one, Enter opens one"
-
-
-@dataclass(frozen=True)
-class Shown:
-    """One clip with what its page needs; what only the open clip needs is read when it is asked for."""
-
-    clip: "Clip"
-    made: float
-    rating: int | None
-    poster: Path | None
-    prompt: str
-    fps: int
-
-    @cached_property
-    def stages(self) -> dict[str, tuple[Path, ...]]:
-        """The frames of each stage that kept some."""
-        return _frames(self.clip)
-
-    @property
-    def recipe(self) -> str:
-        """The sidecar as it is on disk."""
-        try:
-            return (self.clip.folder / "clip.toml").read_text(encoding="utf-8", errors="replace")
-        except OSError as error:
-            return str(error)
-
-    @property
-    def tile(self) -> Tile:
-        """The clip on the page."""
-        mark = "·" if self.rating is None else str(self.rating)
-        return Tile(self.clip.id, Source(self.poster) if self.poster else None, self.clip.id, mark)
-
-
-class Shelf:
-    """The clips of a project. Each is read once, and again only when its sidecar was written anew."""
-
-    def __init__(self) -> None:
-        self._known: dict[Path, tuple[tuple[int, int], Shown]] = {}
-
-    @property
-    def is_new(self) -> bool:
-        """Whether nothing was read yet."""
-        return not self._known
-
-    def read(self, project: "Project", most: int | None = None) -> list[Shown]:
-        """All clips, newest first, or of many ``most`` that were written last. Call it on a thread."""
-        from vcd_studio.project.outputs import clip_folders, read_clip
-
-        known, found = self._known, clip_folders(project.outputs_dir)
-        now: dict[Path, tuple[tuple[int, int], Shown]] = {}
-        for folder, written in islice(found.items(), most):
-            before = known.get(folder)
-            now[folder] = before if before is not None and before[0] == written else (written, read_shown(read_clip(folder)))
-        self._known = now
-        return sorted((shown for _, shown in now.values()), key=lambda one: (-one.made, one.clip.id))
-
-    def put(self, shown: Shown) -> None:
-        """This is how the clip is now: its rating was changed, which is not in its sidecar."""
-        folder = shown.clip.folder
-        if folder in self._known:
-            self._known[folder] = self._known[folder][0], shown
-
-
-def read_shown(clip: "Clip") -> Shown:
-    """One clip's words, its poster (or a frame in its place) and its rating."""
-    poster: Path | None
-    if not (poster := clip.poster).is_file():
-        poster = next((frames[0] for frames in reversed(_frames(clip).values())), None)
-    fps = _find(clip.sidecar, "fps")
-    words = clip.problem or str(_find(clip.sidecar, "prompt") or _find(clip.sidecar, "expanded") or "")
-    return Shown(clip, clip.made, clip.rating, poster, words, int(fps) if isinstance(fps, (int, float)) and fps > 0 else MOST_RATE)
-
-
-def _frames(clip: "Clip") -> dict[str, tuple[Path, ...]]:
-    return {name: tuple(stage.frames) for name, stage in clip.stages().items() if stage.frames}
-
-
-def _find(table: dict[str, Any], key: str) -> Any:
-    """The value of `key` at the top of a sidecar or in one of its tables."""
-    if key in table and not isinstance(table[key], dict):
-        return table[key]
-    return next((value[key] for value in table.values() if isinstance(value, dict) and key in value), None)
 
 
 class ClipsScreen(StudioScreen):
     """The clips of the open project."""
 
     MODE = "clips"
-    HELP = """The clips of this project. Enter opens the one under the cursor, Escape goes back to the page; / filters by words.
-Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages side by side, i the recipe.
+    HELP = """The clips of this project. Enter opens the one under the cursor, Escape goes back to the page; o orders them.
+/ filters by words of name, prompt and identity, and by rating:>=3 unrated date:today date:>2026-11-20 stage:face identity:rex
+pack:pocket failed.
+Open: ← → go frame by frame, p plays, Tab shows the next stage, b the stages side by side, i the recipe, f the metrics.
+m marks a clip, c on another shows both: what they were told differently and how far their frames lie apart stand below.
 + and - rate (1 to 5: digits are the screens'), r makes later stages anew in a new clip, R the very same clip once more, x puts a clip
-into the trash and u takes it back."""
+into the trash and u takes it back. ✗ marks one that never became a clip: what went wrong stands below, and r tries again."""
     DEFAULT_CSS = """
     ClipsScreen #body { layout: vertical; }
     ClipsScreen PictureGrid { height: 1fr; }
     ClipsScreen #words { height: 2; padding: 0 1; background: $surface; }
-    ClipsScreen #one { height: 1fr; display: none; }
-    ClipsScreen #films { height: 1fr; }
-    ClipsScreen #scrub { height: 1; padding: 0 1; background: $surface; text-wrap: nowrap; text-overflow: ellipsis; }
-    ClipsScreen.-one #one { display: block; }
+    ClipsScreen Player { display: none; }
+    ClipsScreen.-one Player, ClipsScreen.-one.-apart Apart { display: block; }
+    ClipsScreen.-one.-apart #words { display: none; }
     ClipsScreen.-one PictureGrid, ClipsScreen.-one FilterLine { display: none; }
     ClipsScreen #nothing { display: none; padding: 1 3; height: 1fr; }
     ClipsScreen.-empty #nothing { display: block; }
-    ClipsScreen.-empty PictureGrid, ClipsScreen.-empty #one, ClipsScreen.-empty #words { display: none; }
+    ClipsScreen.-empty PictureGrid, ClipsScreen.-empty Player, ClipsScreen.-empty #words { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "page", "All clips", id="clips.page", tooltip="Back to the page of clips; there, take the filter away"),
@@ -148,15 +65,19 @@ into the trash and u takes it back."""
         Binding("tab", "stage(1)", "Stage", id="clips.stage", tooltip="The next stage: t2v, face, tiled"),
         Binding("shift+tab", "stage(-1)", "Stage before", show=False, id="clips.stage_before", tooltip="The stage before"),
         Binding("b", "side", "Side by side", id="clips.side", tooltip="All stages beside one another, or one alone"),
-        Binding("slash", "filter", "Filter", id="clips.filter", tooltip="Only clips whose name or prompt holds these words"),
+        Binding("m", "mark", "Mark", show=False, id="clips.mark", tooltip="Mark this clip, to show another one beside it"),
+        Binding("c", "compare", "Beside the marked", show=False, id="clips.compare", tooltip="The marked clip and this one side by side"),
+        Binding("slash", "filter", "Filter", id="clips.filter", tooltip="Only some clips: words of the prompt, rating:4, date:today …"),
+        Binding("o", "order", "Order", id="clips.order", tooltip="Newest, oldest or best rated first, by prompt or by seed"),
         Binding("plus", "rate(1)", "Rate", id="clips.better", tooltip="A better rating, up to 5"),
         Binding("minus", "rate(-1)", "Worse", show=False, id="clips.worse", tooltip="A worse rating, down to none"),
-        Binding("r", "rerun", "Stages anew", id="clips.rerun", tooltip="A new clip with later stages made anew, or with other settings"),
+        Binding("r", "rerun", "Stages anew", id="clips.rerun", tooltip="A new clip with later stages made anew; one that failed, again"),
         Binding("R", "reproduce", "Once more", show=False, id="clips.reproduce", tooltip="Make the very same clip again from its recipe"),
         Binding("e", "export", "Export", show=False, id="clips.export", tooltip="Write the clip as mp4, gif, webp or frames"),
         Binding("x", "discard", "Trash", show=False, id="clips.discard", tooltip="Put the clip into the project's trash"),
-        Binding("u", "restore", "Take back", show=False, id="clips.restore", tooltip="Take the last clip out of the trash again"),
-        Binding("i", "recipe", "Recipe", id="clips.recipe", tooltip="How this clip was made: its sidecar"),
+        Binding("u", "restore", "Take back", show=False, id="clips.restore", tooltip="Take the clip that went last out of the trash"),
+        Binding("f", "metrics", "Metrics", show=False, id="clips.metrics", tooltip="What was measured while the clip was made"),
+        Binding("i", "recipe", "Recipe", id="clips.recipe", tooltip="How it was made: its sidecar; side by side, what differs"),
         Binding("up", "other(-1)", "Clip before", show=False, id="clips.before", tooltip="The clip before"),
         Binding("down", "other(1)", "Next clip", show=False, id="clips.next", tooltip="The next clip"),
     ]
@@ -164,26 +85,22 @@ into the trash and u takes it back."""
     def __init__(self) -> None:
         super().__init__()
         self.clips: list[Shown] = []
-        self.index = 0
         self.stage = ""
+        self.order = "newest"
         self.side = False
-        self._timer: Timer | None = None
-        self._since = 0.0
-        self._bandwidth = Bandwidth()
-        self._done: frozenset[int] = frozenset()
+        self.marked: Path | None = None
+        self.with_marked = False
+        self._comparison: Comparison | None = None
+        self._states: dict[int, str] | None = None  # of this project's jobs; None: not known yet, so that nothing of before is news
         self._project: Path | None = None
         self._shelf = Shelf()
-        self._discarded: list[tuple[Path, Path]] = []  # where it is, and where it was
 
     def body(self) -> ComposeResult:
         with Vertical(id="body"):
-            yield PictureGrid((18, 7), noun="clip", empty="no clip holds these words")
-            yield FilterLine()
-            with Vertical(id="one"):
-                with Horizontal(id="films"):
-                    for _ in range(MOST_FILMS):
-                        yield Film()
-                yield Static(markup=False, id="scrub")
+            yield PictureGrid((18, 7), noun="clip", empty="no clip is like that")
+            yield FilterLine(HOW)
+            yield Player()
+            yield Apart(markup=False)
             yield Static(markup=False, id="words")
             yield Static(NO_PROJECT, markup=False, id="nothing")
 
@@ -205,15 +122,15 @@ into the trash and u takes it back."""
             self._shelf = Shelf()
             self.query_one(FilterLine).clear()
             self._close()
-        shelf, first = self._shelf, self._shelf.is_new
-        self.attempt(lambda: shelf.read(project, FIRST if first else None), self._show_read, group="read", exclusive=True)
+        shelf, first, jobs = self._shelf, self._shelf.is_new, self.studio.snapshot.jobs
+        self.attempt(lambda: shelf.read(project, FIRST if first else None, jobs), self._show_read, group="read", exclusive=True)
 
     def _show_read(self, clips: list[Shown]) -> None:
         self._show(clips)
-        if len(clips) == FIRST:  # there may be more
-            project, shelf = self.project, self._shelf
+        if len(clips) >= FIRST:  # there may be more
+            project, shelf, jobs = self.project, self._shelf, self.studio.snapshot.jobs
             if project is not None:
-                self.attempt(lambda: shelf.read(project), self._show_all, group="read", exclusive=True)
+                self.attempt(lambda: shelf.read(project, None, jobs), self._show_all, group="read", exclusive=True)
 
     def _show_all(self, clips: list[Shown]) -> None:
         grid = self.query_one(PictureGrid)
@@ -223,17 +140,31 @@ into the trash and u takes it back."""
             grid.go(0)
 
     def queue_changed(self, snapshot: Snapshot) -> None:
-        """A job that is done may have brought a clip."""
-        if self.project is not None:
+        """A job that ended may have brought a clip, or left one unfinished."""
+        if self.project is not None and snapshot.left is not None:  # else nothing was read yet
             own = self.project.path
-            done = frozenset(job.id for job in snapshot.jobs if job.state == "done" and job.kind == "generate" and job.project == own)
-            if done != self._done:
-                self._done = done
+            jobs = [job for job in snapshot.jobs if job.kind == "generate" and job.project == own]
+            states: dict[int, str] = {job.id: job.state for job in jobs}
+            if states != self._states:
+                known, self._states = self._states if own == self._project else None, states
                 self.project_changed()
+                if known is not None:
+                    self._tell_verdicts([job for job in jobs if job.state == "done" and known.get(job.id) != "done"])
+
+    def _tell_verdicts(self, jobs: "list[Job]") -> None:
+        """Whether clips that were made once more came out the same."""
+        from vcd_studio.project.outputs import read_clip
+        from vcd_studio.project.recipes import once_more
+
+        def verdicts() -> str:
+            found = [once_more(read_clip(Path(job.result["clip"])).sidecar) for job in jobs if "reproduces" in job.settings]
+            return " ".join(f"{name} once more: {verdict}" for name, verdict in filter(None, found))
+
+        self.attempt(verdicts, lambda words: self.say(plain(words)) if words else None, group="verdicts")
 
     def on_screen_suspend(self) -> None:
         """Nothing plays under another screen."""
-        self._stop()
+        self.player.stop()
         super().on_screen_suspend()
 
     def _show(self, clips: list[Shown]) -> None:
@@ -244,15 +175,26 @@ into the trash and u takes it back."""
             self._close()
         self._fill()
         if self.has_class("-one"):
-            self._show_frame()
+            self._show_films()
         self.refresh_bindings()  # what can be filtered or played depends on there being clips
 
     def _fill(self) -> None:
-        """Those clips that the filter lets through."""
-        line = self.query_one(FilterLine)
-        shown = [one for one in self.clips if line.matches(one.clip.id, one.prompt)] if line.words else self.clips
+        """Those clips that the filter lets through, in their order; all of them while it cannot be read."""
+        from vcd_studio.project.clip_filter import ORDERS, ClipFilter, parse_filter
+
+        line, complaint = self.query_one(FilterLine), ""
+        try:
+            wanted = parse_filter(line.words)
+        except InputError as error:
+            wanted, complaint = ClipFilter(), str(error)
+        order = ORDERS[self.order]
+        shown = sorted((one for one in self.clips if wanted(one.facts)), key=lambda one: order(one.facts))
         line.found(len(shown), len(self.clips))
-        self.query_one(PictureGrid).fill([one.tile for one in shown])
+        if complaint:
+            line.complain(complaint)
+        grid = self.query_one(PictureGrid)
+        grid.note = f"order: {self.order}"
+        grid.fill([one.tile(marked=one.clip.folder == self.marked) for one in shown])
         self._show_words()
 
     def on_filter_line_changed(self, message: FilterLine.Changed) -> None:
@@ -272,6 +214,14 @@ into the trash and u takes it back."""
         """Ask for words."""
         self.query_one(FilterLine).open()
 
+    def action_order(self) -> None:
+        """The next order; the cursor stays on its clip."""
+        from vcd_studio.project.clip_filter import ORDERS
+
+        names = list(ORDERS)
+        self.order = names[(names.index(self.order) + 1) % len(names)]
+        self._fill()
+
     @property
     def current(self) -> Shown | None:
         """The clip under the cursor, or the open one: they are the same."""
@@ -286,10 +236,11 @@ into the trash and u takes it back."""
         words = Text(overflow="ellipsis")
         one = self.current
         if one is not None:
-            words.append(f"{plain(one.prompt)}\n" if one.prompt else "\n")
-            words.append(
-                f"{plain(one.clip.id)} · {', '.join(map(plain, one.stages)) or 'no stages kept'} · {one.fps} frames a second", "dim"
-            )
+            words.append(f"{plain(one.words)}\n")
+            way_on = f"{one.fps} frames a second"
+            if one.clip.problem:
+                way_on = "r tries again, x throws it away, i tells more" if one.job else "x throws it away"
+            words.append(f"{plain(one.clip.id)} · {', '.join(map(plain, one.stages)) or 'no stages kept'} · {way_on}", "dim")
         self.query_one("#words", Static).update(words)
 
     def on_picture_grid_moved(self, message: PictureGrid.Moved) -> None:
@@ -300,56 +251,62 @@ into the trash and u takes it back."""
 
     def on_picture_grid_opened(self, message: PictureGrid.Opened) -> None:
         """Show it large, its last stage first."""
+        self._open()
+
+    def _open(self) -> None:
         one = self.current
         if one is not None:
-            self.index = 0
             self.stage = next(reversed(one.stages), "")
             self.set_class(True, "-one")
             self.set_focus(None)
-            self._show_frame()
+            self.player.go(0)
+            self._show_films()
 
     def _close(self) -> None:
-        self._stop()
+        self.player.stop()
+        self.with_marked = False
         self.set_class(False, "-one")
         self.query_one(PictureGrid).focus()
 
-    def _stages_shown(self, one: Shown) -> list[str]:
-        if self.side:
-            return list(one.stages)[:MOST_FILMS]
-        return [self.stage] if self.stage in one.stages else list(one.stages)[-1:]
+    @property
+    def player(self) -> Player:
+        """The films of the open clip."""
+        return self.query_one(Player)
 
-    def _show_frame(self) -> None:
-        """Bring the films and the line below them up to date with `index`, `stage` and `side`."""
+    def _beside(self, one: Shown) -> Shown | None:
+        """The marked clip, where it is shown beside this one."""
+        if not self.with_marked:
+            return None
+        return next((other for other in self.clips if other.clip.folder == self.marked and other is not one), None)
+
+    def _show_films(self) -> None:
+        """Bring the player, and what is said below it, up to date with `stage`, `side` and `with_marked`."""
+        from vcd_studio.project import recipes
+
         one = self.current
         if one is None:
             return
-        shown = self._stages_shown(one)
-        for film, name in zip(self.query(Film), [*shown, *[""] * MOST_FILMS], strict=False):
-            film.display = bool(name) or (not shown and film is self.query(Film).first())
-            film.show(name, one.stages.get(name, ()), self.index)
-        self._show_scrub()
+        beside, names = self._beside(one), list(one.stages)
+        if beside is not None:
+            pairs = [(each, _stage_of(each, self.stage)) for each in (beside, one)]
+            reels = [Reel(f"{_short(each.clip.id)} · {stage or 'no stage'}", each.stages.get(stage, ())) for each, stage in pairs]
+            names, shown = list(dict.fromkeys([*beside.stages, *names])), [stage for _, stage in pairs]
+            told = [recipes.told(each.clip.sidecar) for each, _ in pairs]
+        else:
+            shown = names[:MOST_FILMS] if self.side else [stage] if (stage := _stage_of(one, self.stage)) else []
+            reels = [Reel(stage, one.stages[stage]) for stage in shown]
+            told = [recipes.told_stage(one.clip.sidecar, stage) for stage in shown]
+        anew = tuple(reels) != self.player.reels
+        self.player.show(reels, [Tab(name, name in shown) for name in names], one.fps)
+        self.set_class(len(reels) > 1, "-apart")
+        if len(reels) > 1 and (anew or self._comparison is None):
+            found = Comparison(tuple(reel.name for reel in reels), recipes.apart(told))
+            self._compared(found)
+            self.attempt(lambda: replace(found, sentences=frames_apart(reels)), self._compared, group="apart", exclusive=True)
 
-    def _frame_count(self) -> int:
-        one = self.current
-        return max((len(one.stages[name]) for name in self._stages_shown(one)), default=0) if one else 0
-
-    def _show_scrub(self) -> None:
-        one, count = self.current, self._frame_count()
-        if one is None:
-            return
-        line = Text(no_wrap=True, overflow="ellipsis")
-        line.append("▶ " if self._timer else "‖ ")
-        line.append(
-            "─" * self.index + "●" + "─" * max(0, count - self.index - 1) if count <= 40 else "", self.app.theme_variables.get("accent", "")
-        )
-        line.append(f" {min(self.index + 1, count)}/{count}  ")
-        for name in one.stages:
-            line.append(f" {plain(name)} ", "reverse" if name in self._stages_shown(one) else "dim")
-        if self._timer:
-            ready = min((film.prepared for film in self.query(Film) if film.display), default=0)
-            if ready < count:
-                line.append(f"  getting ready {ready}/{count}", "dim")
-        self.query_one("#scrub", Static).update(line)
+    def _compared(self, found: Comparison) -> None:
+        self._comparison = found
+        self.query_one(Apart).show(found)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys of the open clip do nothing on the page, nor the page's on the clip."""
@@ -358,11 +315,13 @@ into the trash and u takes it back."""
             return self.has_class("-one") or (line is not None and line.is_open)
         if action == "filter":
             return bool(self.clips) and not self.has_class("-one") and line is not None and not line.is_written
+        if action == "order":
+            return bool(self.clips) and not self.has_class("-one") and not (line is not None and line.is_written)
         if action in ("play", "scrub", "edge", "stage", "side", "other"):
             return self.has_class("-one")
         if action == "restore":
-            return bool(self._discarded)
-        if action in ("rate", "rerun", "reproduce", "export", "discard"):
+            return bool(self._shelf.trash)
+        if action in ("rate", "metrics", "mark", "compare", "rerun", "reproduce", "export", "discard"):
             return bool(self.clips) and not (line is not None and line.is_written)
         return True
 
@@ -380,46 +339,93 @@ into the trash and u takes it back."""
 
     def action_scrub(self, by: int) -> None:
         """One frame on or back, round and round."""
-        self._stop()
-        count = self._frame_count()
-        if count:
-            self.index = (self.index + by) % count
-            self._show_frame()
+        self.player.go(self.player.index + by)
 
     def action_edge(self, end: int) -> None:
         """The first or the last frame."""
-        self._stop()
-        self.index = max(0, self._frame_count() - 1) if end else 0
-        self._show_frame()
+        self.player.go(-1 if end else 0)
+
+    def action_play(self) -> None:
+        """Play, or stop where it is."""
+        self.player.toggle()
 
     def action_stage(self, by: int) -> None:
-        """Another stage, at the same frame."""
+        """Another stage, at the same frame; of two clips, in both."""
         one = self.current
-        if one is not None and one.stages:
-            names = list(one.stages)
+        names = [tab.name for tab in self.player.tabs]
+        if one is not None and names:
             self.stage = names[(names.index(self.stage) + by) % len(names)] if self.stage in names else names[-1]
             self.side = False
-            self._again()
+            self._show_films()
 
     def action_side(self) -> None:
-        """Side by side, or one alone."""
+        """All stages side by side, or one alone."""
         self.side = not self.side
-        self._again()
+        self.with_marked = False
+        self._show_films()
+
+    def action_mark(self) -> None:
+        """This is the clip that others are shown beside; or it is not any more."""
+        if (one := self.current) is not None:
+            self.marked = None if self.marked == one.clip.folder else one.clip.folder
+            self.say(f"{plain(one.clip.id)} is marked; c on another clip shows both." if self.marked else "No clip is marked.")
+            self._fill()
+
+    def action_compare(self) -> None:
+        """The marked clip and this one side by side, or this one alone."""
+        if (one := self.current) is None:
+            return
+        self.with_marked = not self.with_marked
+        if self.with_marked and self._beside(one) is None:
+            self.with_marked = False
+            self.say("m marks a clip; then c on another one shows both side by side.")
+        elif self.has_class("-one"):
+            self._show_films()
+        else:
+            self._open()
 
     def action_other(self, by: int) -> None:
         """Another clip."""
-        self._stop()
         grid = self.query_one(PictureGrid)
         grid.go(grid.cursor + by)
-        self.index = 0
+        self.player.go(0)
         self._show_words()
-        self._show_frame()
+        self._show_films()
 
     def action_recipe(self) -> None:
-        """The sidecar, as it is on disk."""
+        """The sidecar, as it is on disk; of two clips or stages, what they were told differently."""
         one = self.current
-        if one is not None:
-            self.app.push_screen(Page(f"Recipe of {one.clip.id}", Text(plain(one.recipe, lines=True))))
+        if self.has_class("-one") and self.has_class("-apart") and self._comparison is not None:
+            self.app.push_screen(Page("Side by side", self._comparison.page))
+        elif one is not None:
+            text = Text("".join(f"{plain(line)}\n\n" for line in self._once_more(one)), "bold")
+            self.app.push_screen(Page(f"Recipe of {one.clip.id}", text.append(plain(one.recipe, lines=True), "not bold")))
+
+    def _once_more(self, one: Shown) -> list[str]:
+        """Whether the clips that were made once more came out the same: of this clip, and this of another."""
+        from vcd_studio.project.recipes import once_more
+
+        lines = []
+        for clip in (shown.clip for shown in self.clips):
+            original, verdict = once_more(clip.sidecar) or ("", "")
+            if original and clip.id == one.clip.id:
+                lines.append(f"This is {original} once more. {verdict}")
+            elif original == one.clip.id:
+                lines.append(f"Made once more as {clip.id}. {verdict}")
+        return lines
+
+    def action_metrics(self) -> None:
+        """What was measured while the clip was made."""
+        from vcd_studio.project.recipes import measured
+
+        if (one := self.current) is None:
+            return
+        text, before = Text(), ""
+        for stage, what, value in measured(one.clip.sidecar):
+            text.append(f"{plain(stage)}\n" if stage != before else "", "bold")
+            text.append(f"  {plain(what)}: ", "dim").append(f"{plain(value)}\n")
+            before = stage
+        self.app.push_screen(Page(f"Metrics of {one.clip.id}", text or Text("Its recipe says nothing of how it was made.")))
 
     # ── what is done with it ──
 
@@ -431,17 +437,20 @@ into the trash and u takes it back."""
 
     def _rated(self, one: Shown, rating: int) -> None:
         self.say(f"Rated {'★' * rating or 'not at all'}.")
-        rated = replace(one, rating=rating or None)
+        rated = one.rated(rating or None)
         self._shelf.put(rated)
         self.clips = [rated if other.clip.folder == one.clip.folder else other for other in self.clips]
         self._fill()
 
     def action_rerun(self) -> None:
-        """Ask which stages, and by what settings; then enqueue."""
+        """Ask which stages, and by what settings; then enqueue. One that never became a clip is tried again."""
         from vcd_studio.project.settings import STAGES
 
-        one, project = self.current, self.project
+        one, project, queue = self.current, self.project, self.studio.queue
         if one is None or project is None:
+            return
+        if (job := one.job) is not None:
+            self.attempt(lambda: queue.store.retry(job.id).title, self._enqueued)
             return
         ways = tuple(", ".join(STAGES[at:end]) for at in range(3) for end in range(at + 1, 4))
 
@@ -451,7 +460,7 @@ into the trash and u takes it back."""
 
             changes = dict(override_from_text(word) for word in values["settings"].split())
             seed = int(values["seed"]) if values["seed"].isdecimal() else None
-            return again.rerun(self.studio.queue.store, one.clip, project, values["stages"].split(", "), changes, seed).title
+            return again.rerun(queue.store, one.clip, project, values["stages"].split(", "), changes, seed).title
 
         fields = [
             Field("stages", "Stages to make anew (those before are taken over)", "tiled", choices=ways),
@@ -498,67 +507,37 @@ into the trash and u takes it back."""
         if (one := self.current) is not None:
             from vcd_studio.project.outputs import discard
 
-            self.attempt(lambda: (discard(one.clip), one.clip.folder), self._gone)
+            self.attempt(lambda: discard(one.clip), lambda _: self._gone(one.clip.id))
 
-    def _gone(self, moved: tuple[Path, Path]) -> None:
-        self._discarded.append(moved)
+    def _gone(self, name: str) -> None:
         self._close()
-        self.say(f"{plain(moved[1].name)} is in the trash; u takes it back.")
+        self.say(f"{plain(name)} is in the trash; u takes it back.")
         self.project_changed()
 
     def action_restore(self) -> None:
-        """The last one back."""
-        from vcd_studio.project.outputs import restore
+        """The one that went last back."""
+        from vcd_studio.project.outputs import discarded, restore
 
-        where, was = self._discarded[-1]
-        self.attempt(lambda: restore(where, was), lambda _: self._back(was))
+        project = self.project
 
-    def _back(self, was: Path) -> None:
-        self._discarded.pop()
-        self.say(f"{plain(was.name)} is back.")
+        def back() -> Path:
+            thrown = discarded(project.outputs_dir) if project is not None else []
+            if not thrown:
+                raise InputError("The trash is empty.")
+            return restore(thrown[0])
+
+        self.attempt(back, self._back)
+
+    def _back(self, folder: Path) -> None:
+        self.say(f"{plain(folder.name)} is back.")
         self.project_changed()
 
-    # ── playing ──
 
-    def action_play(self) -> None:
-        """Play, or stop where it is."""
-        if self._timer is not None:
-            self._stop()
-            self._show_frame()
-        else:
-            self._play()
+def _stage_of(one: Shown, wanted: str) -> str:
+    """The wanted stage, else its last one; empty where it kept none."""
+    return wanted if wanted in one.stages else next(reversed(one.stages), "")
 
-    def _again(self) -> None:
-        playing = self._timer is not None
-        self._stop()
-        self._show_frame()
-        if playing:
-            self.call_after_refresh(self._play)
 
-    def _play(self) -> None:
-        one = self.current
-        if one is None or self._frame_count() < 2 or self.studio.terminal.graphics == "off":
-            return
-        for film in self.query(Film):
-            if film.display:
-                film.prepare()
-        rate = max(LEAST_RATE, min(MOST_RATE, one.fps))
-        self._since = time.monotonic() - self.index / rate
-        self._timer = self.set_interval(1 / rate, lambda: self._tick(rate))
-        self._show_scrub()
-
-    def _tick(self, rate: int) -> None:
-        """The frame that is due now: where drawing was slow, or the line is full, frames between are dropped."""
-        count = self._frame_count()
-        if count and self.is_active:
-            now = time.monotonic()
-            self.index = int((now - self._since) * rate) % count
-            for film in self.query(Film):
-                if film.display:
-                    film.play(self.index, self._bandwidth, now)
-            self._show_scrub()
-
-    def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
+def _short(name: str) -> str:
+    """Without its middle where it is long: clips of one prompt begin alike, and their numbers stand at the end."""
+    return name if len(name) <= LONGEST_NAME else f"{name[:10]}…{name[11 - LONGEST_NAME :]}"

@@ -1,7 +1,6 @@
 """Identity: the photos with their masks, one of them large, and the training below."""
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -11,17 +10,18 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 from textual.worker import get_current_worker
 
-from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
 from vcd_studio.tui.messages import Snapshot
 from vcd_studio.tui.screens.base import StudioScreen
+from vcd_studio.tui.screens.dialogs import identity_forms
 from vcd_studio.tui.screens.dialogs.dialogs import Confirm
-from vcd_studio.tui.screens.dialogs.form import Field, Form, Values
+from vcd_studio.tui.widgets.identity.boxes import BoxPicking
+from vcd_studio.tui.widgets.identity.reading import Seen, read_identity
 from vcd_studio.tui.widgets.pictures.grid import PictureGrid, Tile
 from vcd_studio.tui.widgets.pictures.picture import Picture
-from vcd_studio.tui.widgets.pictures.source import MASK_STYLES, MaskStyle, ShownBox, Source
+from vcd_studio.tui.widgets.pictures.source import MASK_STYLES, MaskStyle, Source
 from vcd_studio.tui.widgets.training.panel import TrainingPanel
-from vcd_studio.tui.widgets.training.runs import RunsView, SeenRun, read_runs
+from vcd_studio.tui.widgets.training.runs import RunsView, SeenRun, about_run, as_planned, run_named
 
 if TYPE_CHECKING:
     from vcd_studio.describer.reading import Description
@@ -36,40 +36,8 @@ STATE_WORDS = {
     "whole": "the whole photo is used",
     "left-out": "left out of training",
 }
-CONSENT = {"not asked": None, "yes, agreed": True, "no": False}
-BOX_TAKEN, BOX_MARKED, BOX_OTHER = (90, 220, 120), (0, 230, 255), (255, 210, 0)
 NOTHING = "No identity yet.\n\n  n  adds one from a folder of photos of the same person, pet or thing"
 NO_PROJECT = "No project is open.\n\n  1  shows the projects; there n begins one, Enter opens one"
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What was read of one identity; `problem` says why there is none."""
-
-    names: tuple[str, ...] = ()
-    identity: "Identity | None" = None
-    photos: "tuple[Photo, ...]" = ()
-    found: "dict[str, FoundBoxes]" = field(default_factory=dict)
-    runs: tuple[SeenRun, ...] = ()
-    used: str | None = None
-    problem: str = ""
-
-
-def read(project: "Project", wanted: str) -> Seen:
-    """Read one identity (the first one unless `wanted` is there) with its training runs. Call it on a thread."""
-    names = tuple(project.identity_names())
-    if not names:
-        return Seen()
-    name = wanted if wanted in names else names[0]
-    from vcd_studio.project.found_boxes import read_boxes
-
-    try:
-        identity = project.identity(name)
-        photos = tuple(identity.photos())
-        found = {photo.name: boxes for photo in photos if (boxes := read_boxes(photo.mask_path)) is not None}
-        return Seen(names, identity, photos, found, read_runs(identity), identity.used_name())
-    except (InputError, OSError) as error:
-        return Seen(names, problem=str(error))
 
 
 class IdentityScreen(StudioScreen):
@@ -132,8 +100,7 @@ f changes noun and thresholds and segments again."""
         super().__init__()
         self.seen = Seen()
         self.mask_style: MaskStyle = "outline"
-        self._box: int | None = None  # the box under the box cursor, of the photo under the cursor
-        self._marked: set[int] = set()
+        self.boxes = BoxPicking()
         self._run_name = ""
         self._job_states: tuple[object, ...] = ()
 
@@ -157,7 +124,7 @@ f changes noun and thresholds and segments again."""
         if project is None:
             self._show(Seen())
         else:
-            self.attempt(lambda: read(project, wanted), self._show, group="read", exclusive=True)
+            self.attempt(lambda: read_identity(project, wanted), self._show, group="read", exclusive=True)
 
     def queue_changed(self, snapshot: Snapshot) -> None:
         """Show the job's progress; a step or a finished stage may mean new masks, losses and previews."""
@@ -188,7 +155,7 @@ f changes noun and thresholds and segments again."""
         if seen.identity.consent is False:
             return f"{plain(seen.identity.name)} did not agree: nothing is trained or made; N gives another answer"
         if (shown := self.shown_run) is not None:
-            return self._about_run(shown, seen.identity.token)
+            return about_run(shown, seen.used, seen.identity.token)
         if not any(photo.has_mask for photo in seen.photos):
             return "S finds the masks, t trains"
         return "t trains"
@@ -196,27 +163,12 @@ f changes noun and thresholds and segments again."""
     @property
     def shown_run(self) -> SeenRun | None:
         """The run whose curves are shown: the one that < and > went to, else the newest."""
-        chosen = next((seen for seen in self.runs if seen.name == self._run_name), None)
-        return chosen or (self.runs[-1] if self.runs else None)
+        return run_named(self._run_name, self.runs)
 
     @property
     def runs(self) -> tuple[SeenRun, ...]:
         """All runs, oldest first; one that is not finished has the steps and settings that its job says."""
-        jobs = {str(job.result.get("run")): job for job in self.studio.snapshot.jobs if job.kind == "train"}
-        return tuple(
-            seen.as_planned(jobs[str(seen.run.folder)].settings.get("training", {}))
-            if not seen.run.finished and str(seen.run.folder) in jobs
-            else seen
-            for seen in self.seen.runs
-        )
-
-    def _about_run(self, shown: SeenRun, token: str) -> str:
-        name = plain(shown.name)
-        if not shown.run.finished:
-            return f"{name} is not finished"
-        if shown.name == self.seen.used:
-            return f"{name} is trained: prompts may name {plain(token)}"
-        return f"{name} is trained; prompts use {plain(self.seen.used or 'none')}: U uses this one"
+        return as_planned(self.seen.runs, self.studio.snapshot.jobs)
 
     def _show(self, seen: Seen) -> None:
         changed = (self.seen.identity.name if self.seen.identity else "") != (seen.identity.name if seen.identity else "")
@@ -280,7 +232,7 @@ f changes noun and thresholds and segments again."""
 
     def _show_large(self) -> None:
         photo = self.photo
-        self.query_one("#large", Picture).show(replace(self._source(photo), boxes=self._shown_boxes()) if photo else None, "")
+        self.query_one("#large", Picture).show(replace(self._source(photo), boxes=self.boxes.shown(self.found)) if photo else None, "")
         facts = Text(overflow="ellipsis")
         if photo:
             masked = photo.state != "automatic" or photo.has_mask
@@ -288,7 +240,8 @@ f changes noun and thresholds and segments again."""
             facts.append(f"{plain(photo.name)}\n", "bold").append(words)
             if photo.has_mask and photo.state in ("automatic", "corrected"):
                 facts.append(f" · shown: {self.mask_style} (m)", "dim")
-        self._add_boxes(facts)
+        if self.found is not None:
+            facts.append(self.boxes.words(self.found))
         self.query_one("#facts", Static).update(facts)
 
     # ── boxes ──
@@ -299,62 +252,29 @@ f changes noun and thresholds and segments again."""
         photo = self.photo
         return self.seen.found.get(photo.name) if photo is not None and photo.state == "automatic" else None
 
-    def _shown_boxes(self) -> tuple[ShownBox, ...]:
-        found = self.found
-        if found is None:
-            return ()
-        shown = []
-        for at, box in enumerate(found.box):
-            colour = BOX_MARKED if at in self._marked else BOX_TAKEN if at in found.chosen else BOX_OTHER
-            words = f"{at + 1}  {box.score:.2f}"
-            shown.append(ShownBox(box.left, box.top, box.right, box.bottom, words, colour, strong=at == self._box))
-        return tuple(sorted(shown, key=lambda box: box.strong))  # the one under the cursor is drawn last
-
-    def _add_boxes(self, facts: Text) -> None:
-        """The boxes with their scores, and the warnings, below the photo's name and state."""
-        found = self.found
-        if found is None:
-            return
-        facts.append("\nboxes", "dim")
-        for at, box in enumerate(found.box):
-            mark = "+" if at in self._marked else "✓" if at in found.chosen else " "
-            facts.append(f" {mark}{at + 1} {plain(box.label)} {box.score:.2f}", "reverse" if at == self._box else "")
-        if self._box is not None:
-            facts.append(" · Space marks, B makes the mask", "dim")
-        elif len(found.box) > 1:
-            facts.append(" · b", "dim")
-        for warning in found.warnings:
-            facts.append(f"\n! {plain(warning)}")
-
     def action_box(self) -> None:
         """The next box of this photo."""
         found = self.found
         if found is None or not found.box:
             self.say("No boxes are known of this photo: s looks for them.")
             return
-        self._box = 0 if self._box is None else (self._box + 1) % len(found.box)
+        self.boxes.next(found)
         self._show_large()
 
     def action_mark(self) -> None:
         """This box is one of those that the mask will be made of, or is no longer."""
-        if self._box is None:
+        if self.boxes.cursor is None:
             self.action_box()
-        elif self._box in self._marked:
-            self._marked.discard(self._box)
         else:
-            self._marked.add(self._box)
-        self._show_large()
+            self.boxes.mark()
+            self._show_large()
 
     def action_cut(self) -> None:
         """Enqueue the mask of the marked boxes."""
-        pick = sorted(self._marked) or ([self._box] if self._box is not None else [])
-        if pick:
+        if pick := self.boxes.picked:
             self._segment(self.photo, pick)
         else:
             self.say("b goes to a box, Space marks several; then B makes the mask of them.")
-
-    def _forget_boxes(self) -> None:
-        self._box, self._marked = None, set()
 
     # ── runs ──
 
@@ -448,7 +368,7 @@ f changes noun and thresholds and segments again."""
         """Another photo is under the cursor."""
         if message.grid.id != "photos":
             return
-        self._forget_boxes()
+        self.boxes.forget()
         self._show_large()
 
     # ── verbs ──
@@ -498,7 +418,7 @@ f changes noun and thresholds and segments again."""
                 job = enqueue_segment(queue.store, project, name, photo=photo.name if photo else None, pick=pick)
                 return f"Enqueued: {job.title}"
 
-            self._forget_boxes()
+            self.boxes.forget()
             self.attempt(work, self.enqueued)
 
     def action_find(self) -> None:
@@ -506,28 +426,13 @@ f changes noun and thresholds and segments again."""
         if (found := self._identity()) is None:
             return
         identity, photo = found[1], self.photo
-        fields = [
-            Field("noun", "What is it, in a word or two?", identity.noun),
-            _consent_field(_answer(identity)),
-            Field("box_threshold", "Box threshold (0 to 1: lower finds more)", str(identity.segmentation.box_threshold)),
-            Field("text_threshold", "Text threshold (0 to 1: lower is less strict)", str(identity.segmentation.text_threshold)),
-            Field("which", "Then segment", "this photo", choices=("this photo", "all photos")),
-        ]
-
-        def work(values: Values) -> str:
-            from vcd_studio.project.settings import override_from_text
-
-            names = ("box_threshold", "text_threshold")
-            identity.set_section("segmentation", **dict(override_from_text(f"{name}={values[name]}") for name in names))
-            identity.set_noun(values["noun"], CONSENT[values["consent"]])
-            return values["which"]
 
         def done(which: str | None) -> None:
             if which is not None:
                 self.project_changed()
                 self._segment(photo if which == "this photo" else None)
 
-        self.app.push_screen(Form(f"Find {identity.name} with other words", fields, work, "segments"), done)
+        self.app.push_screen(identity_forms.finding(identity), done)
 
     def action_edit(self) -> None:
         """Draw the mask of the photo under the cursor."""
@@ -544,18 +449,8 @@ f changes noun and thresholds and segments again."""
     def action_take_mask(self) -> None:
         """Ask for a mask file, and keep a copy of it as this photo's mask."""
         identity, photo = self.seen.identity, self.photo
-        if identity is None or photo is None:
-            return
-
-        def work(values: Values) -> bool:
-            if not values["file"]:
-                raise InputError("Write the mask's file; → takes the suggested name.")
-            identity.take_mask(photo.name, Path(values["file"]).expanduser())
-            return True
-
-        note = "A black and white picture of the photo's own size: light is the subject. It is copied; the photo stays as it is."
-        form = Form(f"Take a mask for {photo.name}", [Field("file", "Mask file", hint="~/masks/03.png", path=True)], work, "takes it", note)
-        self.app.push_screen(form, lambda done: self.project_changed() if done else None)
+        if identity is not None and photo is not None:
+            self.app.push_screen(identity_forms.mask_file(identity, photo), lambda done: self.project_changed() if done else None)
 
     def action_train(self) -> None:
         """Enqueue a training with the identity's own settings."""
@@ -585,18 +480,8 @@ f changes noun and thresholds and segments again."""
             return
         training, shown = found[1].training, self.shown_run
         before = shown.settings if shown is not None else {}
-        fields = [Field(name, label, str(before.get(name, getattr(training, name)))) for name, label in TRAINING_FIELDS]
-
-        def work(values: Values) -> dict[str, object]:
-            from vcd_studio.project.settings import override_from_text
-
-            overrides = dict(override_from_text(f"{name}={values[name]}") for name, _ in TRAINING_FIELDS)
-            training.with_overrides(overrides)
-            return overrides
-
-        self.app.push_screen(
-            Form("Train with other settings", fields, work, "enqueues it"), lambda values: self._train(values) if values else None
-        )
+        form = identity_forms.training_settings(training, before)
+        self.app.push_screen(form, lambda values: self._train(values) if values else None)
 
     def action_noun(self) -> None:
         """Ask for another noun."""
@@ -604,15 +489,8 @@ f changes noun and thresholds and segments again."""
             self._ask_noun(found[1], found[1].noun)
 
     def _ask_noun(self, identity: "Identity", noun: str, note: str = "") -> None:
-        fields = [Field("noun", "What is it, in a word or two?", noun), _consent_field(_answer(identity))]
-
-        def work(values: Values) -> bool:
-            identity.set_noun(values["noun"], CONSENT[values["consent"]])
-            return True
-
-        self.app.push_screen(
-            Form(f"Noun of {identity.name}", fields, work, "keeps it", note), lambda done: self.project_changed() if done else None
-        )
+        form = identity_forms.noun_of(identity, noun, note)
+        self.app.push_screen(form, lambda done: self.project_changed() if done else None)
 
     def action_describe(self) -> None:
         """Ask the describer what the photos show; its noun is offered, not written."""
@@ -645,19 +523,7 @@ f changes noun and thresholds and segments again."""
         if project is None:
             self.say("Open a project first: 1 shows them.")
             return
-        fields = [
-            Field("photos", "Folder of photos (or one photo)", hint="~/photos/rex", path=True),
-            Field("name", "Name (prompts write <name>)", hint="rex"),
-            Field("noun", "What is it, in a word or two?", hint="dog"),
-            _consent_field(),
-        ]
-
-        def work(values: Values) -> "Identity":
-            if not values["photos"]:
-                raise InputError("Write the folder with the photos; → takes the suggested name.")
-            return project.add_identity(values["name"], values["noun"], [Path(values["photos"]).expanduser()], CONSENT[values["consent"]])
-
-        self.app.push_screen(Form("New identity", fields, work, "adds it"), self._added)
+        self.app.push_screen(identity_forms.new_identity(project), self._added)
 
     def _added(self, identity: "Identity | None") -> None:
         if identity is not None:
@@ -671,31 +537,9 @@ f changes noun and thresholds and segments again."""
             return
         project, identity = found
 
-        def work(values: Values) -> int:
-            if not values["photos"]:
-                raise InputError("Write the folder with the photos, or one photo.")
-            return project.add_photos(identity.name, [Path(values["photos"]).expanduser()])
-
         def done(added: int | None) -> None:
             if added is not None:
                 self.say(f"{added} photos were added." if added != 1 else "One photo was added.")
                 self.project_changed()
 
-        self.app.push_screen(Form("Add photos", [Field("photos", "Folder of photos (or one photo)", path=True)], work, "adds them"), done)
-
-
-TRAINING_FIELDS = (("steps", "Steps"), ("learning_rate", "Learning rate"), ("tokens", "Tokens"), ("batch", "Batch"), ("seed", "Seed"))
-
-
-def _is_person(values: Values) -> bool:
-    from vcd_studio.project.identity import is_human
-
-    return is_human(values["noun"])
-
-
-def _answer(identity: "Identity") -> str:
-    return next(words for words, consent in CONSENT.items() if consent is identity.consent)
-
-
-def _consent_field(answer: str = "not asked") -> Field:
-    return Field("consent", "A person: did he or she agree to clips of them?", answer, choices=tuple(CONSENT), when=_is_person)
+        self.app.push_screen(identity_forms.more_photos(project, identity), done)

@@ -1,5 +1,6 @@
 """The mask of one photo, drawn by keyboard or mouse: brush, fill, grow and shrink, undo; saved as "corrected", the photo untouched."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from vcd_studio.media.mask_canvas import MaskCanvas
     from vcd_studio.project.identity import Identity, Photo
 
+Change = Callable[["MaskCanvas"], object]
 RADII = (0, 1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90, 135, 200, 300, 450)
 ZOOMS = (1, 2, 4, 8, 16)
 FAST = 8  # dots that the cursor moves with shift held
@@ -79,6 +81,8 @@ What is saved is the mask alone: the photo is never changed, and segmenting leav
         self._zoom = 0
         self._view: View | None = None
         self._drawing = self._again = False
+        self._at_work = False
+        self._waiting: list[tuple[Change, bool]] = []
 
     def body(self) -> ComposeResult:
         with Vertical(id="body"):
@@ -101,7 +105,7 @@ What is saved is the mask alone: the photo is never changed, and segmenting leav
     @property
     def ready(self) -> bool:
         """What is seen is what there is."""
-        return self.canvas is not None and not self._drawing
+        return self.canvas is not None and not self._drawing and not self._at_work
 
     @property
     def radius(self) -> int:
@@ -143,9 +147,9 @@ What is saved is the mask alone: the photo is never changed, and segmenting leav
         if canvas is None:
             return
         tool = "erase" if self.erases else "paint"
-        words = [plain(self.photo.name), f"{tool}, brush {2 * self.radius + 1} px", f"pen {'down' if self.pen_down else 'up'}"]
+        state = ["at work …"] if self._at_work else ["not saved (s)"] if canvas.changed else []
+        words = [plain(self.photo.name), *state, f"{tool}, brush {2 * self.radius + 1} px", f"pen {'down' if self.pen_down else 'up'}"]
         words += [f"at {self.x}, {self.y} of {canvas.width} × {canvas.height}", f"zoom × {ZOOMS[self._zoom]}"]
-        words += ["not saved (s)"] if canvas.changed else []
         self.query_one("#facts", Static).update(Text(" · ".join(words), no_wrap=True, overflow="ellipsis"))
 
     # ── moving ──
@@ -167,9 +171,11 @@ What is saved is the mask alone: the photo is never changed, and segmenting leav
             return
         before = self.x, self.y
         self.x, self.y = max(0, min(canvas.width - 1, x)), max(0, min(canvas.height - 1, y))
+        after, radius, paint = (self.x, self.y), self.radius, not self.erases
         if self.pen_down:
-            canvas.line(before, (self.x, self.y), self.radius, not self.erases)
-        self.redraw()
+            self._change(lambda canvas: canvas.line(before, after, radius, paint))
+        else:
+            self.redraw()
 
     def action_zoom(self, by: int) -> None:
         """See less or more of the photo."""
@@ -207,12 +213,37 @@ What is saved is the mask alone: the photo is never changed, and segmenting leav
 
     # ── drawing ──
 
+    def _change(self, change: Change, *, long: bool = False) -> None:
+        """Change the mask, a ``long`` one on a thread; what is asked for meanwhile follows in its order."""
+        canvas = self.canvas
+        if canvas is None:
+            return
+        if self._at_work:
+            self._waiting.append((change, long))
+        elif long:
+            self._at_work = True
+            self._show_facts()
+            self.attempt(lambda: change(canvas), self._changed, group="change")
+        else:
+            change(canvas)
+            self.redraw()
+
+    def _changed(self, _: object) -> None:
+        self._at_work = False
+        waiting, self._waiting = self._waiting, []
+        for change, long in waiting:
+            self._change(change, long=long)
+        self.redraw()
+
     def action_dab(self) -> None:
         """Paint or erase once."""
-        if self.canvas is not None:
-            self.canvas.begin()
-            self.canvas.dab(self.x, self.y, self.radius, not self.erases)
-            self.redraw()
+        x, y, radius, paint = self.x, self.y, self.radius, not self.erases
+
+        def dab(canvas: "MaskCanvas") -> None:
+            canvas.begin()
+            canvas.dab(x, y, radius, paint)
+
+        self._change(dab)
 
     def action_pen(self) -> None:
         """Lower the pen, which is a stroke of its own to undo, or lift it."""
@@ -225,8 +256,8 @@ What is saved is the mask alone: the photo is never changed, and segmenting leav
     def action_erase(self) -> None:
         """The other tool."""
         self.erases = not self.erases
-        if self.pen_down and self.canvas is not None:
-            self.canvas.begin()
+        if self.pen_down:
+            self._change(lambda canvas: canvas.begin())
         self.redraw()
 
     def action_size(self, by: int) -> None:
@@ -236,31 +267,40 @@ What is saved is the mask alone: the photo is never changed, and segmenting leav
 
     def action_fill(self) -> None:
         """Turn the region under the brush."""
-        if self.canvas is not None:
-            self.canvas.begin()
-            self.canvas.fill(self.x, self.y)
-            self.redraw()
+        x, y = self.x, self.y
+
+        def fill(canvas: "MaskCanvas") -> None:
+            canvas.begin()
+            canvas.fill(x, y)
+
+        self._change(fill, long=True)
 
     def action_grow(self, by: int) -> None:
         """Move the edge."""
-        if self.canvas is not None:
-            self.canvas.begin()
-            self.canvas.grow(by * self._dot())
-            self.redraw()
+        pixels = by * self._dot()
+
+        def grow(canvas: "MaskCanvas") -> None:
+            canvas.begin()
+            canvas.grow(pixels)
+
+        self._change(grow, long=True)
 
     def action_undo(self) -> None:
         """One stroke back."""
-        self.pen_down = False
-        if self.canvas is not None and not self.canvas.undo():
-            self.say("Nothing is left to undo.")
-        self.redraw()
+        self._step(lambda canvas: canvas.undo(), "Nothing is left to undo.")
 
     def action_redo(self) -> None:
         """One stroke on."""
+        self._step(lambda canvas: canvas.redo(), "Nothing is left to do again.")
+
+    def _step(self, step: "Callable[[MaskCanvas], bool]", otherwise: str) -> None:
         self.pen_down = False
-        if self.canvas is not None and not self.canvas.redo():
-            self.say("Nothing is left to do again.")
-        self.redraw()
+
+        def change(canvas: "MaskCanvas") -> None:
+            if not step(canvas):
+                self.say(otherwise)
+
+        self._change(change)
 
     def action_style(self) -> None:
         """The next way to show the mask."""
@@ -270,10 +310,10 @@ What is saved is the mask alone: the photo is never changed, and segmenting leav
     # ── keeping ──
 
     def action_save(self) -> None:
-        """Write the mask."""
-        canvas = self.canvas
-        if canvas is None:
-            return
+        """Write the mask, with what is being worked out."""
+        self._change(self._save)
+
+    def _save(self, canvas: "MaskCanvas") -> None:
         mask = canvas.mask.copy()
 
         def saved(_: object) -> None:
@@ -285,7 +325,7 @@ What is saved is the mask alone: the photo is never changed, and segmenting leav
 
     def action_close(self) -> None:
         """Back, unless something would be lost."""
-        if self.canvas is None or not self.canvas.changed:
+        if self.canvas is None or not (self._at_work or self.canvas.changed):
             self.dismiss()
             return
         question = Confirm("The mask has changes that are not saved.", ["n stays here, where s saves."], "leave without them")

@@ -12,13 +12,14 @@ from textual.timer import Timer
 from textual.widgets import Input, Label, Static, TextArea
 
 from vcd_studio.project.errors import InputError
-from vcd_studio.project.text import in_place, plain
+from vcd_studio.project.text import plain
 from vcd_studio.tui.screens.base import StudioScreen
 from vcd_studio.tui.screens.dialogs.dialogs import Confirm
 from vcd_studio.tui.screens.dialogs.form import Choice, Values
 from vcd_studio.tui.widgets.chrome.bars import amount, clock
 from vcd_studio.tui.widgets.prompts.expansion import Expansion
-from vcd_studio.tui.widgets.prompts.reading import Reading, completion, read_prompts, read_seeds, unknown_names
+from vcd_studio.tui.widgets.prompts.reading import Reading, read_prompts, read_seeds
+from vcd_studio.tui.widgets.prompts.text import PromptText
 
 if TYPE_CHECKING:
     from vcd_studio.jobs.enqueue import Plan
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from vcd_studio.project.project import Project
     from vcd_studio.settings import DescriberSettings
 
-UNKNOWN = "underline bold"  # a name that no identity or wildcard of the project has
 READ_AFTER = 0.3  # seconds without typing before the text is read
 NO_PROJECT = "No project is open.\n\n  1  shows the projects; there n begins one, Enter opens one"
 STAGES: dict[str, tuple[str, ...] | None] = {
@@ -37,7 +37,7 @@ STAGES: dict[str, tuple[str, ...] | None] = {
 }
 
 
-class Editor(TextArea):
+class Editor(PromptText):
     """The text of prompts.toml. Escape leaves it for the list at its side, so that single keys are commands again."""
 
     HELP = """The prompt list as a file: one [[prompt]] each; {snow|rain} makes a clip of each, <name> stands for an identity.
@@ -49,32 +49,9 @@ Ctrl+Z undoes, Ctrl+S saves, Escape goes to the list at the side, where e enqueu
         ),
     ]
 
-    names: tuple[str, ...] = ()
-
     def action_leave_editor(self) -> None:
         """To the list."""
         self.screen.query_one(Expansion).focus()
-
-    def know(self, names: tuple[str, ...]) -> None:
-        """Complete these tokens and wildcards, and underline all others."""
-        if names != self.names:
-            self.names = names
-            self._line_cache.clear()
-            self.refresh()
-
-    def update_suggestion(self) -> None:
-        """The rest of a name that was begun at the end of a word."""
-        row, column = self.cursor_location
-        line = self.document.get_line(row)
-        after = line[column : column + 1]
-        self.suggestion = "" if after.isalnum() else completion(line[:column], self.names)
-
-    def get_line(self, line_index: int) -> Text:
-        """A line as it is drawn: unknown names underlined, and what a terminal would obey as a sign; the document keeps it."""
-        line = Text(in_place(self.document.get_line(line_index)), end="", no_wrap=True)
-        for start, end in unknown_names(line.plain, self.names):
-            line.stylize(UNKNOWN, start, end)
-        return line
 
 
 class PromptsScreen(StudioScreen):

@@ -6,13 +6,18 @@ import platform
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from vcd_studio.jobs.stage_settings import SHARED, recorded, seed_of, told
+from vcd_studio.media.difference import difference
+from vcd_studio.media.export import frames_of
 from vcd_studio.media.provenance import png_info
 from vcd_studio.media.sheet import contact_sheet, poster
 from vcd_studio.media.video import write_gif, write_video
-from vcd_studio.project.outputs import POSTER, VIDEO, write_sidecar
+from vcd_studio.method.protocols import Frames
+from vcd_studio.project.errors import InputError
+from vcd_studio.project.outputs import POSTER, VIDEO, read_clip, write_sidecar
 from vcd_studio.worker.context import StageContext
 from vcd_studio.worker.ladder import Relief
 from vcd_studio.worker.stages.clips import ClipStage, recipe, save_picture
@@ -37,7 +42,7 @@ def run(context: StageContext) -> str | None:
     context.step(3, PARTS, message=POSTER)
     save_picture(contact_sheet(list(frames)), folder / SHEET, pnginfo=png_info(made))
     context.step(4, PARTS, message=SHEET)
-    write_sidecar(folder, sidecar(context, stage, stages, frames.shape))
+    write_sidecar(folder, sidecar(context, stage, stages, frames))
     context.step(5, PARTS, message="clip.toml")
     return str(folder)
 
@@ -64,8 +69,9 @@ def differing(stages: Mapping[str, Any]) -> dict[str, str]:
     return {name: ", ".join(words) for name, words in unlike.items() if words}
 
 
-def sidecar(context: StageContext, stage: ClipStage, stages: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+def sidecar(context: StageContext, stage: ClipStage, stages: Mapping[str, Any], frames: Frames) -> dict[str, Any]:
     """Everything `reproduce` needs, and what was measured on the way."""
+    shape = frames.shape
     settings, job = stage.settings, context.job
     parent = settings.get("parent")
     kept = ("name", "noun", "token", "run", "sha256", "weights_sha256")
@@ -84,6 +90,7 @@ def sidecar(context: StageContext, stage: ClipStage, stages: Mapping[str, Any], 
         "input": settings.get("input"),
         "input_sha256": settings.get("input_sha256"),
         "parent": {key: parent[key] for key in ("id", "clip", "stages")} if parent else None,
+        "reproduces": held_against(settings["reproduces"], stage.folder, frames) if "reproduces" in settings else None,
         "frames": shape[0],
         "height": shape[1],
         "width": shape[2],
@@ -98,6 +105,17 @@ def sidecar(context: StageContext, stage: ClipStage, stages: Mapping[str, Any], 
         "versions": {**versions(), "enqueued-by": settings["code_version"], "python": platform.python_version()},
         "models": context.networks.hashes(settings["pack"]),
     }
+
+
+def held_against(original: Mapping[str, str], folder: Path, frames: Frames) -> dict[str, Any]:
+    """Whether a clip that was made once more, in ``folder``, came out the same: for its recipe."""
+    try:
+        if Path(original["clip"]) == folder:
+            raise InputError("it was gone when this one took its name.")
+        apart = difference(frames_of(read_clip(Path(original["clip"]))), list(frames))
+    except (InputError, OSError) as error:
+        return {**original, "verdict": f"The clip itself cannot be read any more: {error}"}
+    return {**original, "same": apart.same, "verdict": str(apart)}
 
 
 def device_name(device: str) -> str:

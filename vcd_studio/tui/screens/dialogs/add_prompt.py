@@ -9,7 +9,8 @@ from textual.widgets import Input, TextArea
 
 from vcd_studio.project.errors import InputError
 from vcd_studio.tui.screens.dialogs.form import Field, Form, Values
-from vcd_studio.tui.widgets.prompts.reading import ReadPrompt, add_prompt, read_new_prompt
+from vcd_studio.tui.widgets.prompts.reading import ReadPrompt, add_prompt, known_names, read_new_prompt
+from vcd_studio.tui.widgets.prompts.text import PromptText
 
 if TYPE_CHECKING:
     from vcd_studio.project.project import Project
@@ -26,7 +27,8 @@ class AddPrompt(Form):
     AddPrompt TextArea { height: 5; border: none; padding: 0 1; background: $panel; margin-bottom: 1; }
     AddPrompt TextArea:focus { border: none; background: $block-cursor-blurred-background; }
     """
-    HELP = "A new prompt. Enter begins a new line, Tab goes to the seeds, Ctrl+S adds it, Escape puts it aside: a brings it back."
+    HELP = """A new prompt. A name that is begun is completed in grey: → takes it. Enter begins a new line, Tab goes to the seeds,
+Ctrl+S adds it, Escape puts it aside: a brings it back."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "give_up", "Put aside", id="add_prompt.give_up", tooltip="Close; what was typed is there again with a"),
     ]
@@ -44,7 +46,7 @@ class AddPrompt(Form):
         """The prompt may take several lines."""
         if field.name != "text":
             return super().line_for(field)
-        return TextArea(field.value, tab_behavior="focus", placeholder=field.hint, highlight_cursor_line=False, id="field-text")
+        return PromptText(field.value, tab_behavior="focus", placeholder=field.hint, highlight_cursor_line=False, id="field-text")
 
     def value_of(self, widget: Widget) -> str:
         """The prompt as one line."""
@@ -62,6 +64,13 @@ class AddPrompt(Form):
         text = self.query_one(TextArea)
         text.move_cursor(text.document.end)
         self._soon()
+        self.run_worker(self._learn_names, thread=True, exit_on_error=False)
+
+    def _learn_names(self) -> None:
+        """On a thread: what can be completed."""
+        names = known_names(self.project)
+        if self.app.is_running and self.is_attached:
+            self.app.call_from_thread(self.query_one(PromptText).know, names)
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         """Read it once the typing rests."""

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label, Static
+
+from vcd_studio.project.text import plain
 
 
 class FilterInput(Input):
@@ -48,9 +51,13 @@ class FilterLine(Horizontal):
 
         clear: bool
 
+    def __init__(self, hint: str = "") -> None:
+        super().__init__()
+        self.hint = hint
+
     def compose(self) -> ComposeResult:
         yield Label("filter", markup=False)
-        yield FilterInput(select_on_focus=False)
+        yield FilterInput(placeholder=self.hint, select_on_focus=False)
         yield Static(markup=False, id="found")
 
     @property
@@ -81,6 +88,10 @@ class FilterLine(Horizontal):
     def found(self, shown: int, of: int) -> None:
         """How many of the list are left."""
         self.query_one("#found", Static).update(f"{shown} of {of}")
+
+    def complain(self, sentence: str) -> None:
+        """What cannot be understood in these words, in place of how many are left."""
+        self.query_one("#found", Static).update(Text(plain(sentence), "bold"))
 
     def matches(self, *texts: object) -> bool:
         """Whether every word of the filter is somewhere in these texts."""

@@ -44,7 +44,7 @@ class Film(Widget):
     DEFAULT_CSS = """
     Film { layout: vertical; width: 1fr; height: 1fr; margin: 0 1; }
     Film Picture { width: 1fr; height: 1fr; }
-    Film Static { height: 1; text-align: center; color: $text-muted; }
+    Film Static { height: 1; text-align: center; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self) -> None:

@@ -108,6 +108,7 @@ class PictureGrid(Widget, can_focus=True):
         self.tile_width, self.tile_height = tile_size
         self.noun = noun
         self.empty = empty
+        self.note = ""  # how the tiles are ordered
         self.tiles: list[Tile] = []
         self.cursor = 0
         self._columns = self._rows = 0
@@ -173,7 +174,8 @@ class PictureGrid(Widget, can_focus=True):
             view.fill(self.tiles[index] if index < len(self.tiles) else None, index == self.cursor)
         pages = -(-len(self.tiles) // self.page_size)
         words = self.empty if not self.tiles else f"{self.noun} {self.cursor + 1} of {len(self.tiles)}"
-        self.query_one(Static).update(words + (f" · page {page + 1} of {pages}" if pages > 1 else ""))
+        parts = (words, f"page {page + 1} of {pages}" if pages > 1 else "", self.note)
+        self.query_one(Static).update(" · ".join(part for part in parts if part))
 
     def on_tile_view_clicked(self, message: TileView.Clicked) -> None:
         """The mouse moves the cursor; on the tile that has it already, it opens."""

@@ -18,6 +18,9 @@ from vcd_studio.tui.widgets.pictures.source import Source
 from vcd_studio.tui.widgets.training.curve import Curve, Points, read_curves
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vcd_studio.jobs.model import Job
     from vcd_studio.project.identity import Identity, Run
 
 MOST = 3  # runs side by side, where the screen is wide; two where it is not
@@ -47,6 +50,32 @@ class SeenRun:
 def read_runs(identity: "Identity") -> tuple[SeenRun, ...]:
     """Every run with its curves, oldest first. Call it on a thread."""
     return tuple(_read(run, identity.training.steps) for run in identity.runs())
+
+
+def as_planned(runs: tuple[SeenRun, ...], jobs: "Iterable[Job]") -> tuple[SeenRun, ...]:
+    """The runs; one that is not finished has the steps and settings that its job says."""
+    training = {str(job.result.get("run")): job for job in jobs if job.kind == "train"}
+    return tuple(
+        seen.as_planned(training[str(seen.run.folder)].settings.get("training", {}))
+        if not seen.run.finished and str(seen.run.folder) in training
+        else seen
+        for seen in runs
+    )
+
+
+def run_named(name: str, runs: tuple[SeenRun, ...]) -> SeenRun | None:
+    """The run of this name, else the newest; None where there is none."""
+    return next((seen for seen in runs if seen.name == name), runs[-1] if runs else None)
+
+
+def about_run(shown: SeenRun, used: str | None, token: str) -> str:
+    """Whether prompts that name `token` use this run, and the key that lets them."""
+    name = plain(shown.name)
+    if not shown.run.finished:
+        return f"{name} is not finished"
+    if shown.name == used:
+        return f"{name} is trained: prompts may name {plain(token)}"
+    return f"{name} is trained; prompts use {plain(used or 'none')}: U uses this one"
 
 
 def _read(run: "Run", planned: int) -> SeenRun:

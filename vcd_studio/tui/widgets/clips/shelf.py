@@ -1,0 +1,111 @@
+"""The clips of a project as the screen needs them: each is read once, on a thread, and again when it was written anew."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vcd_studio.tui.widgets.pictures.grid import Tile
+from vcd_studio.tui.widgets.pictures.source import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vcd_studio.jobs.model import Job
+    from vcd_studio.project.clip_filter import Facts
+    from vcd_studio.project.outputs import Clip
+    from vcd_studio.project.project import Project
+
+USUAL_RATE = 8  # frames a second, of a clip that does not say
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One clip with what its page needs; what only the open clip needs is read when it is asked for."""
+
+    clip: "Clip"
+    facts: "Facts"
+    poster: Path | None
+    fps: int
+    job: "Job | None" = None  # of one that never became a clip, where it is still known
+
+    @property
+    def words(self) -> str:
+        """Its prompt, or what is wrong with it."""
+        return self.clip.problem or self.facts.prompt
+
+    @cached_property
+    def stages(self) -> dict[str, tuple[Path, ...]]:
+        """The frames of each stage that kept some."""
+        return _frames(self.clip)
+
+    @property
+    def recipe(self) -> str:
+        """The sidecar as it is on disk; of one that never became a clip, why."""
+        if self.clip.problem and not (self.clip.folder / "clip.toml").exists():
+            return "\n\n".join(filter(None, (self.clip.problem, self.job.traceback if self.job else "")))
+        try:
+            return (self.clip.folder / "clip.toml").read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            return str(error)
+
+    def tile(self, *, marked: bool) -> Tile:
+        """The clip on the page, its rating before its name."""
+        mark = "✗" if self.clip.problem else "·" if self.facts.rating is None else str(self.facts.rating)
+        return Tile(self.clip.id, Source(self.poster) if self.poster else None, self.clip.id, f"◆ {mark}" if marked else mark)
+
+    def rated(self, rating: int | None) -> "Shown":
+        """The same with another rating."""
+        return replace(self, facts=replace(self.facts, rating=rating))
+
+
+class Shelf:
+    """The clips of a project. Each is read once, and again only when its sidecar was written anew."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[tuple[int, int], Shown]] = {}
+        self.trash: tuple[Path, ...] = ()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was read yet."""
+        return not self._known
+
+    def read(self, project: "Project", most: int | None = None, jobs: "Iterable[Job]" = ()) -> list[Shown]:
+        """All clips, or of many ``most`` that were written last, and those that never became one; and what is in the trash.
+
+        ``jobs`` tell of the unfinished why they are so. Call it on a thread.
+        """
+        from vcd_studio.jobs.unfinished import unfinished_clips
+        from vcd_studio.project.outputs import clip_folders, discarded, read_clip
+
+        known, found = self._known, clip_folders(project.outputs_dir)
+        now: dict[Path, tuple[tuple[int, int], Shown]] = {}
+        for folder, written in islice(found.items(), most):
+            before = known.get(folder)
+            now[folder] = before if before is not None and before[0] == written else (written, read_shown(read_clip(folder)))
+        self._known, self.trash = now, tuple(discarded(project.outputs_dir))
+        unfinished = [replace(read_shown(clip), job=job) for clip, job in unfinished_clips(project.outputs_dir, jobs)]
+        return [*unfinished, *(shown for _, shown in now.values())]
+
+    def put(self, shown: Shown) -> None:
+        """This is how the clip is now: its rating was changed, which is not in its sidecar."""
+        folder = shown.clip.folder
+        if folder in self._known:
+            self._known[folder] = self._known[folder][0], shown
+
+
+def read_shown(clip: "Clip") -> Shown:
+    """One clip's facts, and its poster or a frame in its place."""
+    from vcd_studio.project.clip_filter import facts_of
+
+    poster: Path | None
+    if not (poster := clip.poster).is_file():
+        poster = next((frames[0] for frames in reversed(_frames(clip).values())), None)
+    fps = clip.sidecar.get("fps")
+    return Shown(clip, facts_of(clip), poster, int(fps) if isinstance(fps, (int, float)) and 1 <= fps <= 240 else USUAL_RATE)
+
+
+def _frames(clip: "Clip") -> dict[str, tuple[Path, ...]]:
+    return {name: tuple(stage.frames) for name, stage in clip.stages().items() if stage.frames}
