@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, Follow, Json, NoWorker, ProjectPath, answer, duration, size, table, tell
+from vcd_studio.cli.answers import EXAMPLE, Follow, Json, NoWorker, Priority, ProjectPath, answer, duration, size, table, tell
 from vcd_studio.cli.following import finish, job_object, need_worker
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
@@ -27,6 +27,7 @@ def generate(
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A generation setting; may be repeated.")] = None,
     video: Annotated[Path | None, typer.Option("--input", metavar="VIDEO", help="Start from this video (stages face and tiled).")] = None,
     device: Annotated[str | None, typer.Option("--device", metavar="D", help="Only on this device: cpu or cuda:N; else any.")] = None,
+    priority: Priority = 0,
     follow: Follow = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be made, and enqueue nothing.")] = False,
     no_worker: NoWorker = False,
@@ -63,7 +64,7 @@ def generate(
     need_worker(no_worker)
     remember_project(opened.path)
     with Store() as store:
-        jobs = finish(store, enqueue_plan(store, opened, plan, only), follow=follow, no_worker=no_worker)
+        jobs = finish(store, enqueue_plan(store, opened, plan, only, priority), follow=follow, no_worker=no_worker)
         stages_of = store.all_stages([job.id for job in jobs])
         made = {**plan_object(plan), "jobs": [job_object(job, stages_of[job.id]) for job in jobs]}
         answer(made, [job.result["clip"] for job in jobs if "clip" in job.result], as_json)
