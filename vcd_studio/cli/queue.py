@@ -42,11 +42,13 @@ def list_jobs(
         jobs = store.jobs(project, [word for word in JOB_STATES if word in state] if state else None, batch)
         stages = store.all_stages([job.id for job in jobs])
     found = [job_object(job, stages[job.id]) for job in jobs]
-    left = [duration(job["eta"]) if job["eta"] else "" for job in found]
     rows = [
-        (job["id"], job["state"], job["stage"], f"{job['progress']:.0%}", time, *(job[key] for key in ("priority", "batch", "kind", "title")))
-        for job, time in zip(found, left, strict=True)
-    ]
+        (
+            job["id"], job["state"], job["stage"], f"{job['progress']:.0%}", duration(job["eta"]) if job["eta"] else "",
+            job["priority"] or "", job["batch"], job["kind"], job["title"],
+        )
+        for job in found
+    ]  # fmt: skip
     answer(found, table(("id", "state", "stage", "done", "left", "prio", "batch", "kind", "title"), rows, "The queue is empty."), as_json)
 
 
