@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from vcd_studio.jobs.model import Job, JobState
@@ -42,3 +42,30 @@ def of_batch(store: Store, batch: str, verb: Verb) -> list[Job]:
         states = ", ".join(sorted({job.state for job in jobs}))
         raise InputError(f"None of the {len(jobs)} jobs of batch {quoted(batch)} is one for {verb}; they are {states}.")
     return fit
+
+
+def run_now(store: Store, job_ids: Sequence[int]) -> list[Job]:
+    """Waiting jobs next, paused ones too, in the order that they have; what runs is not disturbed."""
+    with store.database.write():
+        for job_id in job_ids:
+            if store.job(job_id).state == "paused":
+                store.resume(job_id)
+        return store.move_all(job_ids, 0)
+
+
+def place_past(jobs: Iterable[Job], moving: Sequence[Job], by: int, *, whole_batches: bool) -> int | None:
+    """Where ``store.move_all`` puts these waiting jobs past those before (``by`` < 0) or after them; None where they are at the end.
+
+    ``jobs``: all of the queue. They go past one job, or past all of a batch; paused jobs stand behind the queued ones, as they are shown.
+    """
+    numbers = {job.id for job in moving}
+    line = sorted((job for job in jobs if job.state in CHANGES["move"]), key=lambda job: (-job.priority, job.position, job.id))
+    others = [job for job in line if job.id not in numbers]
+    first = line.index(next(job for job in line if job.id in numbers))
+    state = min((job.state for job in moving), key=("queued", "paused").index)
+    places = [place for place, job in enumerate(others) if job.state == state and (place < first) == (by < 0)]
+    if not places:
+        return None
+    passed = others[places[-1] if by < 0 else places[0]]
+    together = [place for place in places if whole_batches and passed.batch and others[place].batch == passed.batch]
+    return min(together or places[-1:]) if by < 0 else max(together or places[:1]) + 1

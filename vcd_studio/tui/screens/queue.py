@@ -1,10 +1,9 @@
-"""Queue: every job with its stages, the log of the one under the cursor, and what its running step looks like."""
+"""Queue: batches, their jobs and stages, the log of the job under the cursor, and what its running step looks like."""
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -20,15 +19,18 @@ from vcd_studio.tui.screens.dialogs.dialogs import Confirm
 from vcd_studio.tui.widgets.chrome.filter import FilterLine
 from vcd_studio.tui.widgets.pictures.picture import Picture
 from vcd_studio.tui.widgets.pictures.source import Source
+from vcd_studio.tui.widgets.queue.groups import batch_sizes, grouped, shortened
 from vcd_studio.tui.widgets.queue.meter import DeviceMeter
-from vcd_studio.tui.widgets.queue.tree import JobTree, shortened
+from vcd_studio.tui.widgets.queue.tree import JobTree
 
 if TYPE_CHECKING:
     from vcd_studio.devices import Reading
+    from vcd_studio.jobs.batches import Verb
     from vcd_studio.jobs.model import Event, Job
     from vcd_studio.jobs.store import Store
 
 LINES = 500  # of a log, read at once
+OPENED = 40  # jobs that a filter finds, at most, for their batches to open by themselves
 EMPTY = """The queue is empty.
 
 Identity (2) segments and trains, Prompts (3) enqueue clips.
@@ -56,13 +58,16 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "unfilter", "Show all", id="queue.unfilter", tooltip="Take the filter away"),
-        Binding("c", "cancel", "Cancel", id="queue.cancel", tooltip="Cancel this job, and no other"),
-        Binding("r", "retry", "Retry", id="queue.retry", tooltip="Put a failed, cancelled or set-aside job back; finished stages stay"),
-        Binding("p", "pause", "Pause", id="queue.pause", tooltip="Pause this job after its step, or resume it"),
+        Binding("c", "cancel", "Cancel", id="queue.cancel", tooltip="Cancel this job or batch, and no other"),
+        Binding("r", "retry", "Retry", id="queue.retry", tooltip="Put failed, cancelled or set-aside jobs back; finished stages stay"),
+        Binding("p", "pause", "Pause", id="queue.pause", tooltip="Pause this job or batch after its step, or resume it"),
+        Binding("t", "now", "Next", id="queue.now", tooltip="Run this job or batch next; what runs is not disturbed"),
         Binding("K,ctrl+up", "shift(-1)", "Sooner", id="queue.sooner", tooltip="One place nearer to the front"),
         Binding("J,ctrl+down", "shift(1)", "Later", id="queue.later", tooltip="One place further back"),
+        Binding("plus", "priority(1)", "Higher", show=False, id="queue.higher", tooltip="A higher priority: before all of a lower one"),
+        Binding("minus", "priority(-1)", "Lower", show=False, id="queue.lower", tooltip="A lower priority: after all of a higher one"),
         Binding("g", "worker", "Worker", id="queue.worker", tooltip="Start a worker, or stop it after its step"),
-        Binding("slash", "filter", "Filter", id="queue.filter", tooltip="Only jobs whose title, project or state holds these words"),
+        Binding("slash", "filter", "Filter", id="queue.filter", tooltip="Only jobs whose title, project, batch or state holds these words"),
         Binding(
             "d", "details", "Details", show=False, id="queue.details", tooltip="All about this job: settings, result, error and traceback"
         ),
@@ -118,14 +123,15 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
         tree, line = self.query_one(JobTree), self.query_one(FilterLine)
         found = snapshot.jobs
         if line.words:
-            found = tuple(job for job in found if line.matches(f"#{job.id}", job.kind, job.state, job.title, job.project.name))
+            found = tuple(job for job in found if line.matches(*_searched(job)))
         line.found(len(found), len(snapshot.jobs))
-        jobs = tuple(shortened(found))
-        tree.show(replace(snapshot, jobs=jobs))
-        more = self.query_one("#more", Static)
-        more.display = len(jobs) < len(found)
-        more.update(f"… and {len(found) - len(jobs)} more, waiting or ended before these; / finds them")
-        if tree.job is not None or not jobs:  # else the cursor is on its way, and says where it comes to
+        groups = grouped(found, batch_sizes(snapshot.jobs))
+        shown = shortened(groups)
+        tree.show(shown, snapshot, opened=bool(line.words.strip()) and len(found) <= OPENED)
+        more, hidden = self.query_one("#more", Static), len(found) - sum(len(group.jobs) for group in shown)
+        more.display = hidden > 0
+        more.update(f"… and {hidden} more, waiting or ended before these; / finds them")
+        if tree.job is not None or not found:  # else the cursor is on its way, and says where it comes to
             self._show_job(tree.job)
 
     def on_job_tree_chosen(self, message: JobTree.Chosen) -> None:
@@ -161,9 +167,15 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
 
     @property
     def job(self) -> "Job | None":
-        """The job under the cursor."""
+        """The job under the cursor; of a batch the first."""
         wanted = self.query_one(JobTree).job
         return next((job for job in self.studio.snapshot.jobs if job.id == wanted), None)
+
+    @property
+    def jobs(self) -> "list[Job]":
+        """All jobs that the line under the cursor stands for."""
+        wanted = set(self.query_one(JobTree).jobs)
+        return [job for job in self.studio.snapshot.jobs if job.id in wanted]
 
     def to_copy(self) -> str:
         """What came of the job under the cursor: its error, or the folder it made; else its title."""
@@ -207,64 +219,98 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
 
     # ── verbs ──
 
-    def _chosen(self) -> "Job | None":
-        """The job under the cursor; where there is none, that is said."""
-        job = self.job
-        if job is None:
-            self.say("There is no job under the cursor.")
-        return job
+    def _chosen(self, verb: "Verb") -> "list[Job]":
+        """What a verb is to be done to: the job under the cursor, or those of the batch that it fits. Where there is none, that is said."""
+        from vcd_studio.jobs.batches import fitting
 
-    def _do(self, verb: "Callable[[Store, int], Any]", words: str) -> None:
-        job = self._chosen()
-        if job is None:
-            return
+        jobs = self.jobs
+        if not jobs:
+            self.say("There is no job under the cursor.")
+        elif len(jobs) > 1 and not (jobs := fitting(jobs, verb)):
+            self.say(f"Nothing here to {verb}.")
+        return jobs
+
+    def _do(self, verb: "Callable[[Store], list[Job]]", words: str, *, wanting: bool = False) -> None:
+        """On a thread; `wanting`: see to it that a worker is there for what the verb has put into the line."""
         queue = self.studio.queue
-        self.attempt(lambda: verb(queue.store, job.id), lambda _: self.say(f"#{job.id}: {words}"))
+
+        def then(done: "list[Job]") -> None:
+            (self.enqueued if wanting else self.say)(f"{_named(done)}: {words}")
+
+        self.attempt(lambda: verb(queue.store), then)
 
     def action_cancel(self) -> None:
-        """Ask, then cancel this job."""
-        job = self._chosen()
-        if job is None:
+        """Cancel a job that waits; ask first where it runs, or where there are several."""
+        if not (jobs := self._chosen("cancel")):
             return
-        if job.state != "running":
-            self._do(lambda store, number: store.cancel(number), "cancelled")
-            return
+        numbers, running = [job.id for job in jobs], sum(job.state == "running" for job in jobs)
+        words = "cancelled" if not running else "cancelled; what runs stops after its step" if len(jobs) > 1 else "will stop after its step"
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self._do(lambda store, number: store.cancel(number), "will stop after its step")
+                self._do(lambda store: store.each(store.cancel, numbers), words)
 
-        self.app.push_screen(
-            Confirm(f"Cancel #{job.id} {job.title}?", ["It is running; it stops after its step. Finished stages are kept."], "cancel it"),
-            answered,
-        )
+        if len(jobs) == 1 and not running:
+            answered(True)
+            return
+        if len(jobs) == 1:
+            question = f"Cancel #{jobs[0].id} {jobs[0].title}?"
+            lines = ["It is running; it stops after its step. Finished stages are kept."]
+        else:
+            question = f"Cancel {len(jobs)} jobs?"
+            lines = [f"{running} running: stopped after the step. Finished stages are kept."] if running else []
+            lines += [f"{len(self.jobs) - len(jobs)} of the batch have ended, and stay as they are."] if len(self.jobs) > len(jobs) else []
+        self.app.push_screen(Confirm(question, lines, "cancel it" if len(jobs) == 1 else "cancel them"), answered)
 
     def action_retry(self) -> None:
-        """Put the job back into the line."""
-        job = self._chosen()
-        if job is not None:
-            queue = self.studio.queue
-            self.attempt(lambda: queue.store.retry(job.id), lambda _: self.enqueued(f"#{job.id} is back in the line"))
+        """Put jobs back into the line."""
+        if numbers := [job.id for job in self._chosen("retry")]:
+            self._do(lambda store: store.each(store.retry, numbers), "back in the line", wanting=True)
 
     def action_pause(self) -> None:
-        """Pause or resume."""
-        job = self._chosen()
-        if job is not None and (job.state == "paused" or job.request == "pause"):
-            queue = self.studio.queue
-            self.attempt(lambda: queue.store.resume(job.id), lambda _: self.enqueued(f"#{job.id} goes on"))
-        elif job is not None:
-            self._do(lambda store, number: store.pause(number), "pauses after its step" if job.state == "running" else "paused")
+        """Pause; where there is nothing to pause any more, resume."""
+        from vcd_studio.jobs.batches import fitting
+
+        resumed = [job.id for job in fitting(self.jobs, "resume")]
+        if resumed and not fitting(self.jobs, "pause"):
+            self._do(lambda store: store.each(store.resume, resumed), "in the line again", wanting=True)
+        elif jobs := self._chosen("pause"):
+            numbers = [job.id for job in jobs]
+            running = any(job.state == "running" for job in jobs)
+            self._do(lambda store: store.each(store.pause, numbers), "pauses after its step" if running else "paused")
+
+    def action_now(self) -> None:
+        """To the front of the line."""
+        if numbers := [job.id for job in self._chosen("move")]:
+
+            def run_next(store: "Store") -> "list[Job]":
+                from vcd_studio.jobs.batches import run_now
+
+                return run_now(store, numbers)
+
+            self._do(run_next, "next to run", wanting=True)
+
+    def action_priority(self, by: int) -> None:
+        """Higher or lower than it was."""
+        if numbers := [job.id for job in self._chosen("priority")]:
+
+            def change(store: "Store") -> "list[Job]":
+                return store.each(lambda number: store.set_priority(number, store.job(number).priority + by), numbers)
+
+            self._do(change, "a higher priority" if by > 0 else "a lower priority")
 
     def action_shift(self, by: int) -> None:
-        """One place nearer to the front, or further back."""
-        job = self.job
-        line = [one.id for one in self.studio.snapshot.jobs if one.state in ("queued", "paused")]
-        if job is None or job.id not in line:
+        """Past the line before, or after: a job of an open batch past one job, anything else past a job or batch."""
+        from vcd_studio.jobs.batches import fitting, place_past
+
+        jobs = fitting(self.jobs, "move")
+        if not jobs:
             self.say("Only waiting jobs can be moved.")
             return
-        place = line.index(job.id) + by
-        if 0 <= place < len(line):
-            self._do(lambda store, number: store.move(number, place), f"place {place + 1} of {len(line)}")
+        numbers, among = [job.id for job in jobs], self.query_one(JobTree).line
+        place = place_past(self.studio.snapshot.jobs, jobs, by, whole_batches=among.batch is None or among.job is None)
+        if place is not None:
+            self._do(lambda store: store.move_all(numbers, place), f"place {place + 1} of the line")
 
     def action_worker(self) -> None:
         """Start a worker where none is alive; else ask whether to stop it."""
@@ -314,9 +360,19 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
 
     def action_details(self) -> None:
         """Everything about the job, its traceback last."""
-        job = self._chosen()
-        if job is not None:
+        if (job := self.job) is None:
+            self.say("There is no job under the cursor.")
+        else:
             from vcd_studio.tui.screens.dialogs.dialogs import Page
             from vcd_studio.tui.widgets.queue.details import details
 
             self.app.push_screen(Page(f"Job {job.id}", details(job, self.studio.snapshot.stages.get(job.id, ()))))
+
+
+def _searched(job: "Job") -> tuple[object, ...]:
+    """Where the words of a filter are looked for."""
+    return f"#{job.id}", job.kind, job.state, job.title, job.project.name, job.batch or ""
+
+
+def _named(jobs: "list[Job]") -> str:
+    return f"#{jobs[0].id}" if len(jobs) == 1 else f"{len(jobs)} jobs"
