@@ -183,6 +183,17 @@ def test_priority_changes_the_line_and_may_be_below_nought(studio: Any, three: l
     assert [job["priority"] for job in studio("queue", "list", "--json").json] == [7, 5, -2, -2, -3]
 
 
+def test_now_is_next_to_run_and_resumes(studio: Any, three: list[int]) -> None:
+    first, second, third = map(str, three)
+    studio("queue", "pause", third)
+    said = studio("queue", "now", second, third)
+    assert said.out == f"job {second} is queued\njob {third} is queued\n"
+    assert "worker start" in said.err
+    assert list(states(studio)) == [2, 3, 1]
+    studio("queue", "cancel", first)
+    assert studio("queue", "now", first).code == 2
+
+
 def test_verbs_take_a_whole_batch_and_leave_the_others(studio: Any, three: list[int], trained: Project) -> None:
     (other,) = studio("generate", trained.path, "--prompt", "a <rex>", "--seeds", "1", "--no-worker", "--json").json["jobs"]
     batch = studio("queue", "list", "--json").json[0]["batch"]
@@ -201,8 +212,8 @@ def test_verbs_take_a_whole_batch_and_leave_the_others(studio: Any, three: list[
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["cancel"], "queue cancel takes their numbers, or one --batch"),
-        (["cancel", "1", "--batch", "b"], "queue cancel takes their numbers, or one --batch"),
+        (["cancel"], "give their numbers, or one --batch"),
+        (["cancel", "1", "--batch", "b"], "give their numbers, or one --batch"),
         (["retry", "--batch", "b"], 'There is no batch "b"'),
     ],
 )

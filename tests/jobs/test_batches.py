@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from vcd_studio.jobs.batches import Verb, fitting, of_batch
+from vcd_studio.jobs.batches import Verb, fitting, of_batch, run_now, shift
 from vcd_studio.jobs.model import Job, WorkerId
 from vcd_studio.jobs.store import Store
 from vcd_studio.project.errors import InputError
@@ -61,3 +61,40 @@ def test_a_batch_that_is_not_there_or_has_no_fitting_job(store: Store) -> None:
         assert of_batch(store, "b", verb)
     with pytest.raises(InputError, match='None of the 1 jobs of batch "b" is one for retry; they are queued'):
         of_batch(store, "b", "retry")
+
+
+@pytest.mark.parametrize(
+    ("moving", "by", "whole", "line"),
+    [
+        ("a", 1, False, "bacd"),
+        ("a", 1, True, "bcad"),
+        ("d", -1, False, "abdc"),
+        ("d", -1, True, "adbc"),
+        ("bc", -1, True, "bcad"),
+        ("bc", 1, True, "adbc"),
+        ("b", 1, False, "acbd"),
+        ("ad", 1, True, "bcad"),
+    ],
+)
+def test_past_one_job_or_past_a_whole_batch(moving: str, by: int, whole: bool, line: str, store: Store) -> None:
+    jobs = {name: store.enqueue("generate", Path("/p"), name, ["t2v"], {}, batch="b" if name in "bc" else None).id for name in "abcd"}
+    assert shift(store, [jobs[name] for name in moving], by, whole_batches=whole)
+    assert "".join(job.title for job in store.jobs()) == line
+
+
+def test_at_the_end_of_the_line_nothing_moves_and_paused_jobs_are_not_what_is_passed(store: Store) -> None:
+    jobs = [store.enqueue("generate", Path("/p"), name, ["t2v"], {}).id for name in "abc"]
+    assert shift(store, jobs[:1], -1, whole_batches=True) == []
+    assert shift(store, jobs[2:], 1, whole_batches=True) == []
+    store.pause(jobs[1])
+    assert shift(store, jobs[:1], 1, whole_batches=True)
+    assert [job.title for job in store.jobs()] == ["c", "a", "b"]
+    store.claim(WORKER, "cpu")
+    assert shift(store, jobs[2:], 1, whole_batches=True) == []
+
+
+def test_run_now_goes_before_any_priority_and_resumes(store: Store) -> None:
+    jobs = [store.enqueue("generate", Path("/p"), name, ["t2v"], {}, priority=9 - at).id for at, name in enumerate("abcd")]
+    store.pause(jobs[2])
+    assert [job.state for job in run_now(store, jobs[2:])] == ["queued", "queued"]
+    assert [job.title for job in store.jobs(states=["queued"])] == ["c", "d", "a", "b"]

@@ -1,4 +1,4 @@
-"""``vcd-studio reproduce|compare``, ``queue fork|now`` and ``clips rerun``: clips made once more, and held against each other."""
+"""``vcd-studio reproduce|compare``, ``queue fork`` and ``clips rerun``: clips made once more, and held against each other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, WORK_FAILED, Follow, Json, NoWorker, answer, table, tell
+from vcd_studio.cli.answers import EXAMPLE, WORK_FAILED, Follow, Json, NoWorker, answer, table
 from vcd_studio.cli.clips import ClipName, Within, find_clip
 from vcd_studio.cli.following import finish, job_object, need_worker
 from vcd_studio.project.errors import InputError
@@ -166,21 +166,6 @@ def _rerun(
         job = again.rerun(store, clip, project, stages, dict(override_from_text(change) for change in changes or []), seed)
         jobs: list[Job] = finish(store, [job], follow=follow, no_worker=no_worker)
         answer(job_object(jobs[0], store.stages(job.id)), [jobs[0].result["clip"]] if "clip" in jobs[0].result else [], as_json)
-
-
-def now(job_id: Annotated[int, typer.Argument(metavar="JOB")], as_json: Json = False) -> None:
-    """A waiting job next, a paused one too; what runs is not disturbed."""
-    from vcd_studio.jobs import workers
-    from vcd_studio.jobs.store import Store
-
-    with Store() as store:
-        if store.job(job_id).state == "paused":
-            store.resume(job_id)
-        job = store.move(job_id, 0)
-        workers.wake()
-        if not any(worker.state != "dead" for worker in workers.status()):
-            tell("No worker runs; vcd-studio worker start begins with what waits.")
-        answer(job_object(job, store.stages(job_id)), [f"job {job_id} is next"], as_json)
 
 
 def _project_of(clip: Clip) -> Project:

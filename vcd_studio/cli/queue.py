@@ -1,4 +1,4 @@
-"""``vcd-studio queue list|show|cancel|retry|move|priority|pause|resume|clear``"""
+"""``vcd-studio queue list|show|cancel|retry|move|priority|now|pause|resume|clear``"""
 
 from __future__ import annotations
 
@@ -116,6 +116,14 @@ def priority(
     _each("priority", ids, batch, lambda store, number: store.set_priority(number, wanted), as_json)
 
 
+@app.command("now", epilog=f"{EXAMPLE} vcd-studio queue now 7")
+def now(ids: Ids = None, batch: Batch = None, as_json: Json = False) -> None:
+    """Waiting jobs next, paused ones too; what runs is not disturbed."""
+    from vcd_studio.jobs.batches import run_now
+
+    _all("move", ids, batch, run_now, as_json, wanting=True)
+
+
 @app.command("pause", epilog=f"{EXAMPLE} vcd-studio queue pause 3")
 def pause(ids: Ids = None, batch: Batch = None, as_json: Json = False) -> None:
     """Take jobs out of the line until resumed; a running one stops after its step and keeps what it has."""
@@ -153,7 +161,18 @@ def _store() -> Iterator[Store]:
 def _each(
     name: Verb, ids: Sequence[int] | None, batch: str | None, verb: Callable[[Store, int], Job], as_json: bool, wanting: bool = False
 ) -> None:
-    """The verb on each job, after all of them were found, or on those of a batch that it fits; as one change of the queue.
+    _all(name, ids, batch, lambda store, numbers: [verb(store, number) for number in numbers], as_json, wanting)
+
+
+def _all(
+    name: Verb,
+    ids: Sequence[int] | None,
+    batch: str | None,
+    verb: Callable[[Store, Sequence[int]], list[Job]],
+    as_json: bool,
+    wanting: bool = False,
+) -> None:
+    """The verb on these jobs, after all of them were found, or on those of a batch that it fits; as one change of the queue.
 
     ``wanting``: say so where no worker would take them.
     """
@@ -161,12 +180,12 @@ def _each(
     from vcd_studio.jobs.batches import of_batch
 
     if bool(ids) == (batch is not None):
-        raise InputError(f"Say which jobs: queue {name} takes their numbers, or one --batch, as queue list shows them.")
+        raise InputError("Say which jobs: give their numbers, or one --batch, as queue list shows them.")
     with _store() as store, store.database.write():
-        numbers = ids if batch is None else [job.id for job in of_batch(store, batch, name)]
-        for number in numbers or ():
+        numbers = list(ids or ()) if batch is None else [job.id for job in of_batch(store, batch, name)]
+        for number in numbers:
             store.job(number)
-        jobs = [verb(store, number) for number in numbers or ()]
+        jobs = verb(store, numbers)
         stages = store.all_stages([job.id for job in jobs])
     workers.wake()
     if wanting and not any(worker.state != "dead" for worker in workers.status()):

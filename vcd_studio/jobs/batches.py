@@ -53,16 +53,24 @@ def run_now(store: Store, job_ids: Sequence[int]) -> list[Job]:
         return store.move_all(job_ids, 0)
 
 
-def place_past(jobs: Iterable[Job], moving: Sequence[Job], by: int, *, whole_batches: bool) -> int | None:
-    """Where ``store.move_all`` puts these waiting jobs past those before (``by`` < 0) or after them; None where they are at the end.
+def shift(store: Store, job_ids: Sequence[int], by: int, *, whole_batches: bool) -> list[Job]:
+    """Waiting jobs past the one before them in the line (``by`` < 0) or after them, or past all of its batch. None at the line's end.
 
-    ``jobs``: all of the queue. They go past one job, or past all of a batch; paused jobs stand behind the queued ones, as they are shown.
+    Paused jobs stand behind the queued ones, as they are listed.
     """
-    numbers = {job.id for job in moving}
-    line = sorted((job for job in jobs if job.state in CHANGES["move"]), key=lambda job: (-job.priority, job.position, job.id))
+    with store.database.write():
+        waiting = store.jobs(states=CHANGES["move"])
+        place = _place_past(waiting, [job for job in waiting if job.id in job_ids], by, whole_batches)
+        return store.move_all(job_ids, place) if place is not None else []
+
+
+def _place_past(waiting: Sequence[Job], moving: Sequence[Job], by: int, whole_batches: bool) -> int | None:
+    if not moving:
+        return None
+    line = sorted(waiting, key=lambda job: (-job.priority, job.position, job.id))
+    numbers, state = {job.id for job in moving}, moving[0].state
     others = [job for job in line if job.id not in numbers]
-    first = line.index(next(job for job in line if job.id in numbers))
-    state = min((job.state for job in moving), key=("queued", "paused").index)
+    first = next(place for place, job in enumerate(line) if job.id in numbers)
     places = [place for place, job in enumerate(others) if job.state == state and (place < first) == (by < 0)]
     if not places:
         return None

@@ -301,16 +301,19 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
 
     def action_shift(self, by: int) -> None:
         """Past the line before, or after: a job of an open batch past one job, anything else past a job or batch."""
-        from vcd_studio.jobs.batches import fitting, place_past
+        from vcd_studio.jobs.batches import fitting, shift
 
-        jobs = fitting(self.jobs, "move")
-        if not jobs:
+        numbers, line, queue = [job.id for job in fitting(self.jobs, "move")], self.query_one(JobTree).line, self.studio.queue
+        whole = line.batch is None or line.job is None
+        end = "It is the first of the line." if by < 0 else "It is the last of the line."
+
+        def told(moved: "list[Job]") -> None:
+            self.say(f"{_named(moved)}: {'sooner' if by < 0 else 'later'}" if moved else end)
+
+        if numbers:
+            self.attempt(lambda: shift(queue.store, numbers, by, whole_batches=whole), told)
+        else:
             self.say("Only waiting jobs can be moved.")
-            return
-        numbers, among = [job.id for job in jobs], self.query_one(JobTree).line
-        place = place_past(self.studio.snapshot.jobs, jobs, by, whole_batches=among.batch is None or among.job is None)
-        if place is not None:
-            self._do(lambda store: store.move_all(numbers, place), f"place {place + 1} of the line")
 
     def action_worker(self) -> None:
         """Start a worker where none is alive; else ask whether to stop it."""

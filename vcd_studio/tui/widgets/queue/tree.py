@@ -38,7 +38,7 @@ class JobTree(Tree[Line]):
     HELP = """The queue. Jobs that were enqueued together are one line; Enter opens it into jobs, and a job into its stages.
 What is done on a batch's line is done to all its jobs that it fits: c cancels, r retries, p pauses or resumes, t runs them next,
 K and J move them, + and - change their priority."""
-    DEFAULT_CSS = "JobTree { background: $background; padding: 0; border: none; scrollbar-size-vertical: 1; }"
+    DEFAULT_CSS = "JobTree { background: $background; padding: 0; border: none; scrollbar-size: 0 1; }"
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "select_cursor", "Open", id="tree.open", tooltip="Open a batch into its jobs, a job into its stages; or close it"),
@@ -215,8 +215,10 @@ K and J move them, + and - change their priority."""
         return self.app.theme_variables.get(COLOURS.get(state, ""), "")
 
     def render_label(self, node: TreeNode[Line], base_style: Style, style: Style) -> Text:
-        """The label as it is: our marks take the place of textual's arrows."""
+        """The label as it is: our marks take the place of textual's arrows. Under the cursor it has the cursor's colours alone."""
         label = node.label.copy() if isinstance(node.label, Text) else Text(str(node.label))
+        if node is self.cursor_node:
+            label = Text(label.plain, no_wrap=True, overflow="ellipsis")
         if node.allow_expand:
             label = Text("▾" if node.is_expanded else "▸").append_text(label)
         label.stylize_before(style)
