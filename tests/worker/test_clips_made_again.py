@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -20,6 +22,8 @@ from vcd_studio.jobs.enqueue import enqueue_plan, enqueue_train, plan_generate
 from vcd_studio.jobs.model import Job
 from vcd_studio.jobs.store import Store
 from vcd_studio.media.frames import load_frames
+from vcd_studio.media.provenance import read_recipe
+from vcd_studio.media.video import read_video
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.outputs import Clip, read_clip
 from vcd_studio.project.project import Project
@@ -62,6 +66,7 @@ def test_a_later_stage_is_made_over_frames_that_were_taken_over(store: Store, pr
     assert frames(larger, "tiled").shape[1] == 2 * frames(clip, "t2v").shape[1]
     assert larger.sidecar["parent"] == {"id": clip.id, "clip": str(clip.folder), "stages": ["t2v"]}
     assert larger.sidecar["stages"]["t2v"] == clip.sidecar["stages"]["t2v"]
+    assert larger.sidecar["seed"] == clip.sidecar["seed"]
     assert larger.sidecar["stages"]["tiled"]["tiled_strength"] == 0.7
     assert before == {path: path.read_bytes() for path in clip.folder.rglob("*") if path.is_file()}
     shutil.rmtree(clip.folder)  # the parent is not needed any more
@@ -69,6 +74,28 @@ def test_a_later_stage_is_made_over_frames_that_were_taken_over(store: Store, pr
     assert np.array_equal(frames(once_more, "tiled"), frames(larger, "tiled"))
     stronger = made(store, again.rerun(store, larger, project, ["tiled"], {"tiled_strength": 1.0}))
     assert not np.array_equal(frames(stronger, "tiled"), frames(larger, "tiled"))
+
+
+def test_stages_with_another_seed_and_other_settings_say_so_and_come_out_the_same_again(
+    store: Store, project: Project, clip: Clip
+) -> None:
+    larger = made(store, again.rerun(store, clip, project, ["tiled"], {"steps": 4, "tiled_strength": 0.7}, seed=9))
+    recipe = larger.sidecar
+    assert (recipe["seed"], recipe["stages"]["t2v"]["seed"], recipe["stages"]["tiled"]["seed"]) == (3, 3, 9)
+    steps = recipe["generation"]["steps"], recipe["stages"]["t2v"]["steps"], recipe["stages"]["tiled"]["steps"]
+    assert steps == (QUICK["steps"], QUICK["steps"], 4)
+    told = json.loads(read_recipe(larger.video)["recipe"])
+    assert (told["seed"], told["steps"], told["tiled"]) == (3, QUICK["steps"], "seed 9, steps 4")
+    with Image.open(larger.poster) as poster:
+        assert "Seed: 3" in poster.info["parameters"]
+    shutil.rmtree(larger.folder / "stages")
+    job = again.reproduce(store, larger, project)
+    assert [stage.name for stage in store.stages(job.id)] == ["t2v", "tiled", "save"]
+    once_more = made(store, job)
+    assert np.array_equal(frames(once_more, "t2v"), frames(clip, "t2v"))
+    assert np.array_equal(read_video(once_more.video)[0], read_video(larger.video)[0])
+    assert [once_more.sidecar["stages"][name]["seed"] for name in ("t2v", "tiled")] == [3, 9]
+    assert made(store, again.rerun(store, once_more, project, ["tiled"])).sidecar["stages"]["tiled"]["steps"] == 4
 
 
 def test_another_seed_and_the_whole_clip_anew(store: Store, project: Project, clip: Clip) -> None:
@@ -80,6 +107,8 @@ def test_another_seed_and_the_whole_clip_anew(store: Store, project: Project, cl
 def test_what_was_taken_over_cannot_change(store: Store, project: Project, clip: Clip) -> None:
     with pytest.raises(InputError, match="frames cannot change while the frames of t2v are kept; make t2v anew too"):
         again.rerun(store, clip, project, ["tiled"], {"frames": 8})
+    with pytest.raises(InputError, match="takes its stages and its seed from --seed, not from a setting"):
+        again.rerun(store, clip, project, ["tiled"], {"seeds": [4]})
     shutil.rmtree(clip.folder / "stages")
     with pytest.raises(InputError, match="kept no frames from before tiled"):
         again.rerun(store, clip, project, ["tiled"])

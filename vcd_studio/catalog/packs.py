@@ -10,6 +10,7 @@ and ``bert`` is the vocabulary for Grounding DINO's own files. ``trains_on`` nam
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ from vcd_studio.catalog.vocabulary import usual_vocabulary, vocabulary_in
 POCKET = Path(__file__).parent.parent / "pocket" / "pack"
 NEEDED = ("tokenizer", "text_encoder", "vae", "unet", "motion_adapter", "scheduler")
 PARTS = ("base", *NEEDED, "controlnet", "upscaler", "grounding", "bert", "segmenter", "faces", "oracle", "clip", "dino")
+
+USUAL_SIZE = 512
+"""SD 1.5's side in pixels."""
 
 
 class PackMissing(WeightsError):
@@ -62,6 +66,15 @@ class Pack:
             return self.parts[name]
         folder = self.folder / name
         return folder if folder.is_dir() else None
+
+    @property
+    def size(self) -> int:
+        """Side in pixels of the clips that its UNet was made for: its configs' word, else SD 1.5's, which ships without them."""
+        try:
+            unet, vae = (json.loads((self.part(name) or self.folder).joinpath("config.json").read_bytes()) for name in ("unet", "vae"))
+            return int(unet["sample_size"]) << (len(vae["block_out_channels"]) - 1)
+        except (OSError, ValueError, KeyError, TypeError):
+            return USUAL_SIZE
 
     def vocabulary(self) -> Path | None:
         """BERT's, which its Grounding DINO reads with: the pack's own, the one in its grounding's folder, or one in the usual places."""

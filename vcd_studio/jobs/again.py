@@ -4,40 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from vcd_studio import __version__
 from vcd_studio.catalog.digests import hashes
 from vcd_studio.catalog.headers import WeightsError
 from vcd_studio.catalog.packs import find_pack
-from vcd_studio.jobs.enqueue import file_hash
+from vcd_studio.jobs.enqueue import file_hash, lora_snapshot
 from vcd_studio.jobs.model import Job
+from vcd_studio.jobs.stage_settings import ALONE, SHARED, WINDOWS, own
 from vcd_studio.jobs.store import Store
 from vcd_studio.jobs.workers import wake
 from vcd_studio.locations import cache_dir, packs_dir
 from vcd_studio.project.errors import InputError
-from vcd_studio.project.loras import ADAPTER
+from vcd_studio.project.loras import ADAPTER, LoraChoice
 from vcd_studio.project.outputs import SIDECAR, Clip
 from vcd_studio.project.project import Project
 from vcd_studio.project.settings import STAGES, GenerationSettings, StageName
 from vcd_studio.project.text import quoted
 
-ALONE: Mapping[str, tuple[str, ...]] = {
-    "t2v": ("frames", "width", "height"),
-    "face": ("face_strength", "face_margin", "face_prompt"),
-    "tiled": ("tiled_strength", "tile_overlap", "control_scale"),
-}
-"""Settings that change nothing but this stage: with its frames kept, they cannot change."""
+NOT_HERE: Mapping[str, str] = MappingProxyType({"stages": "--stages", "seeds": "--seed"})
+"""Settings that other options give."""
 NEEDED = ("written", "prompt", "seed", "pack", "generation", "identities")
 
 
 def reproduce(store: Store, clip: Clip, project: Project) -> Job:
-    """Enqueue the very same clip. InputError, with the file's name, where something that made it is not what it was."""
+    """Enqueue the very same clip, every stage of it, each as it was told. InputError, with the file's name, where something has changed."""
     snapshot = remembered(clip, project)
     _check_pack(clip)
-    parent = clip.sidecar.get("parent")
-    kept = list(parent["stages"]) if isinstance(parent, Mapping) else []
-    return _enqueue(store, project, clip, snapshot, kept, f"{snapshot['prompt']} · seed {snapshot['seed']} · once more")
+    snapshot["own"] = {stage: own(clip.sidecar, stage) for stage in snapshot["generation"]["stages"]}
+    return _enqueue(store, project, clip, snapshot, [], f"{snapshot['prompt']} · seed {snapshot['seed']} · once more")
 
 
 def rerun(
@@ -45,6 +42,7 @@ def rerun(
 ) -> Job:
     """Enqueue a new clip with these ``stages`` made anew by other settings, and those before them taken over as they are.
 
+    What the stages taken over were told stays what the clip was told: new settings and the new ``seed`` are then the other stages' own.
     InputError where there is nothing to begin with, or a setting belongs to a stage that is taken over.
     """
     snapshot, changes = remembered(clip, project), dict(overrides or {})
@@ -52,14 +50,33 @@ def rerun(
     kept = _kept(clip, wanted[0])
     if not kept and wanted[0] != "t2v" and not snapshot["input"]:
         raise InputError(f"The clip {quoted(clip.id)} kept no frames from before {wanted[0]}; begin with --stages t2v.")
-    for stage in kept:
-        if fixed := next((key for key in ALONE[stage] if key in changes), None):
-            raise InputError(f"{fixed} cannot change while the frames of {stage} are kept; make {stage} anew too, or leave {fixed} out.")
-    settings = GenerationSettings().with_overrides(snapshot["generation"]).with_overrides({**changes, "stages": (*kept, *wanted)})
-    snapshot["generation"] = settings.model_dump(mode="json", exclude={"seeds"})
-    if seed is not None:
+    _check_changes(changes, kept)
+    before = GenerationSettings().with_overrides(snapshot["generation"])
+    settings = before.with_overrides({**changes, "stages": (*kept, *wanted)}).model_dump(mode="json", exclude={"seeds"})
+    others = {key: settings.pop(key) for key in SHARED if kept and key in changes}
+    snapshot["generation"] = {**snapshot["generation"], **settings}
+    if "loras" in changes:
+        snapshot["loras"] = [lora_snapshot(LoraChoice.read(lora), project, by_hand=True) for lora in settings["loras"]]
+    new = {**others, **({"seed": seed} if seed is not None and kept else {})}
+    snapshot["own"] = {stage: {**_chosen(clip, stage, [*changes, *(["seed"] if seed is not None else [])]), **new} for stage in wanted}
+    if seed is not None and not kept:
         snapshot["seed"] = seed
-    return _enqueue(store, project, clip, snapshot, kept, f"{snapshot['prompt']} · seed {snapshot['seed']} · {', '.join(wanted)} anew")
+    told = snapshot["seed"] if seed is None else seed
+    return _enqueue(store, project, clip, snapshot, kept, f"{snapshot['prompt']} · seed {told} · {', '.join(wanted)} anew")
+
+
+def _check_changes(changes: Mapping[str, Any], kept: Sequence[str]) -> None:
+    if option := next((NOT_HERE[key] for key in changes if key in NOT_HERE), None):
+        raise InputError(f"A clip made anew takes its stages and its seed from {option}, not from a setting.")
+    for stage in kept:
+        if fixed := next((key for key in (*ALONE[stage], "loras") if key in changes), None):
+            raise InputError(f"{fixed} cannot change while the frames of {stage} are kept; make {stage} anew too, or leave {fixed} out.")
+
+
+def _chosen(clip: Clip, stage: str, changed: Sequence[str]) -> dict[str, Any]:
+    """What was chosen for this stage alone and is not chosen anew; shorter windows that memory forced on it are tried as long as asked."""
+    forced = WINDOWS if clip.sidecar.get("stages", {}).get(stage, {}).get("report", {}).get("memory") else ()
+    return {key: value for key, value in own(clip.sidecar, stage).items() if key not in (*changed, *forced)}
 
 
 def remembered(clip: Clip, project: Project) -> dict[str, Any]:
@@ -136,7 +153,7 @@ def _enqueue(store: Store, project: Project, clip: Clip, snapshot: dict[str, Any
     project.check_writable()
     if kept:
         told = clip.sidecar.get("stages", {})
-        recipes = {stage: told[stage] for stage in kept if stage in told}
+        recipes = {stage: {"seed": clip.sidecar["seed"], **told[stage]} for stage in kept if stage in told}
         snapshot["parent"] = {"id": clip.id, "clip": str(clip.folder), "stages": kept, "recipes": recipes}
     stages = [stage for stage in snapshot["generation"]["stages"] if stage not in kept]
     job = store.enqueue("generate", project.path, title, [*stages, "save"], snapshot)

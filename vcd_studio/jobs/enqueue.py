@@ -16,7 +16,7 @@ from typing import Any
 
 from vcd_studio import __version__
 from vcd_studio.catalog.packs import PackMissing, find_pack
-from vcd_studio.jobs.estimates import clip_bytes, clip_seconds
+from vcd_studio.jobs.estimates import clip_bytes, clip_seconds, pack_size
 from vcd_studio.jobs.model import Job
 from vcd_studio.jobs.store import Store
 from vcd_studio.jobs.workers import wake
@@ -172,7 +172,8 @@ def plan_generate(
     if not items:
         name = quoted(chosen.token) if chosen else "an identity"
         raise InputError(f"No prompt names {name}; write V* or its token where it should appear.")
-    return Plan(tuple(items), _seconds(items, store), sum(clip_bytes(i.stages, project.pack, i.settings["generation"]) for i in items))
+    size = pack_size(project.pack)
+    return Plan(tuple(items), _seconds(items, store, size), sum(clip_bytes(i.stages, i.settings["generation"], size) for i in items))
 
 
 def enqueue_plan(store: Store, project: Project, plan: Plan, device: str | None = None, priority: int = 0) -> list[Job]:
@@ -261,7 +262,8 @@ def _check_stages(settings: GenerationSettings, video: Path | None) -> None:
         raise InputError("A clip that starts from a video has no t2v stage; choose --stages face,tiled.")
 
 
-def _lora_snapshot(choice: LoraChoice, project: Project, by_hand: bool) -> dict[str, Any]:
+def lora_snapshot(choice: LoraChoice, project: Project, *, by_hand: bool) -> dict[str, Any]:
+    """A LoRA of a clip: its file, strength and hash. ``by_hand``: named for this clip, not by the project's files."""
     path = find_lora(choice, project.path, by_hand=by_hand)
     return {"file": str(path), "strength": choice.strength, "sha256": _known_hash(path / ADAPTER if path.is_dir() else path)}
 
@@ -269,7 +271,7 @@ def _lora_snapshot(choice: LoraChoice, project: Project, by_hand: bool) -> dict[
 def _clips_of(
     project: Project, prompt: Prompt, chosen: Identity | None, settings: GenerationSettings, video: Path | None, by_hand: bool
 ) -> Iterable[PlannedClip]:
-    loras = [_lora_snapshot(LoraChoice.read(lora), project, by_hand) for lora in settings.loras]
+    loras = [lora_snapshot(LoraChoice.read(lora), project, by_hand=by_hand) for lora in settings.loras]
     for variant in prompt.expanded(project.wildcard_dir):
         words = variant.travel if variant.travel is not None else {0: variant.text or ""}
         resolved = {frame: resolve(_substitute(part, chosen), project) for frame, part in words.items()}
@@ -337,19 +339,19 @@ def _hash_as_of(path: Path, changed: int, size: int) -> str:
     return file_hash(path)
 
 
-def _seconds(items: Sequence[PlannedClip], store: Store | None) -> float | None:
+def _seconds(items: Sequence[PlannedClip], store: Store | None, size: int) -> float | None:
     if store is None:
         if not store_path().is_file():
             return None
         with Store() as own:
-            return _seconds(items, own)
+            return _seconds(items, own, size)
     known: dict[str, float | None] = {}
     total = 0.0
     for item in items:
         generation = item.settings["generation"]
         key = repr((item.stages, generation["steps"], generation["frames"], generation["width"], generation["height"]))
         if key not in known:
-            known[key] = clip_seconds(store, item.stages, item.settings["pack"], generation)
+            known[key] = clip_seconds(store, item.stages, item.settings["pack"], generation, size)
         seconds = known[key]
         if seconds is None:
             return None

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vcd_studio.catalog.packs import find_pack
 from vcd_studio.jobs.enqueue import file_hash
+from vcd_studio.jobs.stage_settings import seed_of, told
 from vcd_studio.locations import packs_dir, state_dir
 from vcd_studio.media.frames import load_frames, save_frames
 from vcd_studio.media.sheet import contact_sheet
@@ -42,7 +43,8 @@ class ClipStage:
     def __init__(self, context: StageContext) -> None:
         self.context = context
         self.settings = context.settings
-        self.generation: dict[str, Any] = context.networks.relief.applied(context.settings["generation"])
+        self.seed = seed_of(context.settings, context.stage.name)
+        self.generation = context.networks.relief.applied(told(context.settings, context.stage.name))
 
     @cached_property
     def folder(self) -> Path:
@@ -133,7 +135,7 @@ class ClipStage:
     @property
     def sampling(self) -> Sampling:
         names = ("steps", "guidance", "scheduler", "gamma", "context_frames", "context_overlap")
-        return Sampling(seed=self.settings["seed"], **{name: self.generation[name] for name in names})
+        return Sampling(seed=self.seed, **{name: self.generation[name] for name in names})
 
     def clip_before(self) -> Frames:
         """The frames this stage starts from: the stage before it, or the person's own video."""
@@ -165,7 +167,8 @@ class ClipStage:
     def keep(self, frames: Frames) -> str:
         """Frames as PNG and a film of them; the folder is the hand-on point."""
         save_frames(self.stage_folder / "frames", list(frames))
-        write_video(self.stage_folder / "clip.mp4", list(frames), self.generation["fps"], recipe(self.settings, frames))
+        made = recipe(self.settings, self.generation, self.seed, frames)
+        write_video(self.stage_folder / "clip.mp4", list(frames), self.generation["fps"], made)
         count, height, width = frames.shape[:3]
         self.context.log(f"{count} frames of {width} × {height} kept in {self.stage_folder}")
         return str(self.stage_folder)
@@ -218,16 +221,15 @@ def mix_travel(keys: dict[int, Tensor], frames: int) -> Tensor:
     return torch.cat(rows)
 
 
-def recipe(settings: dict[str, Any], frames: Frames) -> dict[str, Any]:
+def recipe(settings: dict[str, Any], generation: dict[str, Any], seed: int, frames: Frames) -> dict[str, Any]:
     """What travels inside the files: enough to tell how the clip was made."""
-    generation = settings["generation"]
     return {
         "prompt": settings["prompt"],
         "negative": generation["negative"],
         "steps": generation["steps"],
         "scheduler": generation["scheduler"],
         "guidance": generation["guidance"],
-        "seed": settings["seed"],
+        "seed": seed,
         "width": frames.shape[2],
         "height": frames.shape[1],
         "frames": len(frames),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from vcd_studio.jobs.stage_settings import SHARED, recorded, seed_of, told
 from vcd_studio.media.provenance import png_info
 from vcd_studio.media.sheet import contact_sheet, poster
 from vcd_studio.media.video import write_gif, write_video
@@ -20,28 +22,12 @@ GIF = "clip.gif"
 SHEET = "contact-sheet.png"
 PARTS = 5
 
-STAGE_SETTINGS: dict[str, tuple[str, ...]] = {
-    "t2v": ("frames", "steps", "guidance", "scheduler", "gamma", "context_frames", "context_overlap"),
-    "face": ("face_strength", "face_margin", "face_prompt", "steps", "guidance", "scheduler", "gamma", "context_frames", "context_overlap"),
-    "tiled": (
-        "tiled_strength",
-        "tile_overlap",
-        "control_scale",
-        "steps",
-        "guidance",
-        "scheduler",
-        "gamma",
-        "context_frames",
-        "context_overlap",
-    ),
-}
-
-
 def run(context: StageContext) -> str | None:
     stage = ClipStage(context)
     frames = stage.clip_before()
     folder, fps = stage.folder, stage.generation["fps"]
-    made = recipe(stage.settings, frames)
+    stages = stage_records(context)
+    made = {**recipe(stage.settings, stage.generation, stage.seed, frames), **differing(stages)}
     context.step(0, PARTS)
     write_video(folder / VIDEO, list(frames), fps, made)
     context.step(1, PARTS, message=VIDEO)
@@ -51,25 +37,37 @@ def run(context: StageContext) -> str | None:
     context.step(3, PARTS, message=POSTER)
     save_picture(contact_sheet(list(frames)), folder / SHEET, pnginfo=png_info(made))
     context.step(4, PARTS, message=SHEET)
-    write_sidecar(folder, sidecar(context, stage, frames.shape))
+    write_sidecar(folder, sidecar(context, stage, stages, frames.shape))
     context.step(5, PARTS, message="clip.toml")
     return str(folder)
 
 
-def sidecar(context: StageContext, stage: ClipStage, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Everything `reproduce` needs, and what was measured on the way."""
-    settings, job = stage.settings, context.job
+def stage_records(context: StageContext) -> dict[str, Any]:
+    """What each stage was told and found out, those taken over from another clip too, by name, in the order they ran."""
     reports, reliefs = context.result.get("reports", {}), context.result.get("relief", {})
-    parent = settings.get("parent")
-    stages: dict[str, Any] = dict(parent["recipes"]) if parent else {}
-    for done in context.store.stages(job.id):
+    records: dict[str, Any] = dict((context.settings.get("parent") or {}).get("recipes", {}))
+    for done in context.store.stages(context.job.id):
         if done.name == context.stage.name:
             continue
         relief = Relief(**reliefs.get(done.name, {}))
-        generation = relief.applied(stage.generation)
-        chosen = {key: generation[key] for key in STAGE_SETTINGS.get(done.name, ())}
+        generation, seed = relief.applied(told(context.settings, done.name)), seed_of(context.settings, done.name)
         report = {**reports.get(done.name, {}), **({"memory": relief.sentences} if relief.sentences else {})}
-        stages[done.name] = {**chosen, "seconds": done.seconds, **({"report": report} if report else {})}
+        record = {**recorded(generation, seed, done.name), "seconds": done.seconds}
+        records[done.name] = {**record, "report": report} if report else record
+    return records
+
+
+def differing(stages: Mapping[str, Any]) -> dict[str, str]:
+    """By name, the stages that had another seed or other settings than the first, and which."""
+    (_, usual), *others = stages.items()
+    unlike = {name: [f"{key} {said.get(key)}" for key in ("seed", *SHARED) if said.get(key) != usual.get(key)] for name, said in others}
+    return {name: ", ".join(words) for name, words in unlike.items() if words}
+
+
+def sidecar(context: StageContext, stage: ClipStage, stages: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+    """Everything `reproduce` needs, and what was measured on the way."""
+    settings, job = stage.settings, context.job
+    parent = settings.get("parent")
     kept = ("name", "noun", "token", "run", "sha256", "weights_sha256")
     identities = [{key: identity[key] for key in kept if key in identity} for identity in settings["identities"]]
     return {
@@ -96,7 +94,7 @@ def sidecar(context: StageContext, stage: ClipStage, shape: tuple[int, ...]) -> 
         "generation": stage.generation,
         "identities": identities,
         "loras": settings.get("loras", []),
-        "stages": stages,
+        "stages": dict(stages),
         "versions": {**versions(), "enqueued-by": settings["code_version"], "python": platform.python_version()},
         "models": context.networks.hashes(settings["pack"]),
     }

@@ -54,13 +54,14 @@ class Costs:
 
     def of(self, settings: "GenerationSettings") -> tuple[float | None, int]:
         """Seconds and bytes of one clip."""
-        from vcd_studio.jobs.estimates import clip_bytes, clip_seconds
+        from vcd_studio.jobs.estimates import clip_bytes, clip_seconds, pack_size
 
         stages, generation = [*(self._stages or settings.stages), "save"], settings.model_dump(mode="json")
         key = repr((stages, generation["steps"], generation["frames"], generation["width"], generation["height"]))
         if key not in self._known:
-            seconds = clip_seconds(self._store, stages, self._pack, generation) if self._store is not None else None
-            self._known[key] = seconds, clip_bytes(stages, self._pack, generation)
+            size = pack_size(self._pack)
+            seconds = clip_seconds(self._store, stages, self._pack, generation, size) if self._store is not None else None
+            self._known[key] = seconds, clip_bytes(stages, generation, size)
         return self._known[key]
 
 

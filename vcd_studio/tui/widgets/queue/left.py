@@ -83,12 +83,12 @@ class Estimates:
         return None if rest is None else at_a_rate + rest
 
     def _clip(self, store: "Store", job: "Job", names: tuple[str, ...]) -> float | None:
-        from vcd_studio.jobs.estimates import clip_seconds  # brings statistics: an empty queue's first paint goes without
+        from vcd_studio.jobs.estimates import clip_seconds, pack_size  # brings statistics: an empty queue's first paint goes without
 
         pack, generation = str(job.settings.get("pack", "")), job.settings.get("generation", {})
         key = (pack, names, *(generation.get(name) for name in ("steps", "frames", "width", "height")))
         if key not in self._clips:
-            self._clips[key] = clip_seconds(store, names, pack, generation)
+            self._clips[key] = clip_seconds(store, names, pack, generation, pack_size(pack))
         return self._clips[key]
 
 
