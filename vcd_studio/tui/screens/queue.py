@@ -26,6 +26,7 @@ from vcd_studio.tui.widgets.queue.tree import JobTree
 if TYPE_CHECKING:
     from vcd_studio.devices import Reading
     from vcd_studio.jobs.batches import Verb
+    from vcd_studio.jobs.forking import Fork
     from vcd_studio.jobs.model import Event, Job
     from vcd_studio.jobs.store import Store
 
@@ -66,6 +67,7 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
         Binding("J,ctrl+down", "shift(1)", "Later", id="queue.later", tooltip="One place further back"),
         Binding("plus", "priority(1)", "Higher", show=False, id="queue.higher", tooltip="A higher priority: before all of a lower one"),
         Binding("minus", "priority(-1)", "Lower", show=False, id="queue.lower", tooltip="A lower priority: after all of a higher one"),
+        Binding("F", "fork", "Fork", show=False, id="queue.fork", tooltip="This clip again from any stage on, with other settings"),
         Binding("g", "worker", "Worker", id="queue.worker", tooltip="Start a worker, or stop it after its step"),
         Binding("slash", "filter", "Filter", id="queue.filter", tooltip="Only jobs whose title, project, batch or state holds these words"),
         Binding(
@@ -314,6 +316,26 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
             self.attempt(lambda: shift(queue.store, numbers, by, whole_batches=whole), told)
         else:
             self.say("Only waiting jobs can be moved.")
+
+    def action_fork(self) -> None:
+        """Ask for the stage, the settings and the seed; then, with the cost, whether to enqueue it."""
+        from vcd_studio.tui.screens.dialogs.fork import ForkClip, confirm_fork
+
+        job, queue = self.job, self.studio.queue
+        if job is None or job.kind != "generate":
+            self.say("There is no clip under the cursor.")
+            return
+
+        def planned(fork: "Fork | None") -> None:
+            if fork is not None:
+                self.app.push_screen(confirm_fork(fork), lambda yes: enqueue(fork) if yes else None)
+
+        def enqueue(fork: "Fork") -> None:
+            from vcd_studio.jobs.forking import enqueue_fork
+
+            self.attempt(lambda: enqueue_fork(queue.store, fork), lambda made: self.enqueued(f"Enqueued: {made.title}"))
+
+        self.app.push_screen(ForkClip(queue.store, job), planned)
 
     def action_worker(self) -> None:
         """Start a worker where none is alive; else ask whether to stop it."""

@@ -37,7 +37,7 @@ class JobTree(Tree[Line]):
 
     HELP = """The queue. Jobs that were enqueued together are one line; Enter opens it into jobs, and a job into its stages.
 What is done on a batch's line is done to all its jobs that it fits: c cancels, r retries, p pauses or resumes, t runs them next,
-K and J move them, + and - change their priority."""
+K and J move them, + and - change their priority. F forks a clip."""
     DEFAULT_CSS = "JobTree { background: $background; padding: 0; border: none; scrollbar-size: 0 1; }"
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [
