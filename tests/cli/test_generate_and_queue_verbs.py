@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,37 @@ def test_wrong_input_is_one_sentence_and_nothing_is_enqueued(words: list[str], t
     assert told in said.err
     assert said.err.count("\n") == 1
     assert studio("queue", "list", "--json").json == []
+
+
+class Keyboard(io.StringIO):
+    """A terminal at which somebody types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("typed", "words", "enqueued"),
+    [
+        ("y\n", ["--seeds", "1,2"], 2),
+        ("\n", ["--seeds", "1,2"], 0),
+        ("n\n", ["--seeds", "1,2"], 0),
+        ("", ["--seeds", "1,2", "--yes"], 2),
+        ("", ["--seeds", "1"], 1),
+        ("n\n", ["--seeds", "1", "--set", "frames=400", "--set", "width=1024", "--set", "height=1024"], 0),
+    ],
+)
+def test_a_person_is_asked_before_much_is_enqueued(
+    typed: str, words: list[str], enqueued: int, studio: Any, trained: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Keyboard(typed))
+    said = studio("generate", trained.path, "--prompt", "a <rex> dog", *words, "--no-worker")
+    assert said.code == (0 if enqueued else 1)
+    if typed:
+        assert "time not known before the first clip, about " in said.err
+        assert "enqueue? [y/N]" in said.err
+    assert ("Nothing was enqueued." in said.err) == (not enqueued)
+    assert len(studio("queue", "list", "--json").json) == enqueued
 
 
 def test_an_untrained_identity_is_told(studio: Any, film: Project) -> None:
