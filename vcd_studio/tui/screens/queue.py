@@ -9,17 +9,19 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import RichLog, Static
+from textual.widgets import Static
 
 from vcd_studio.project.text import plain
 from vcd_studio.tui.messages import CardsRead, Snapshot
 from vcd_studio.tui.meter import read_on
 from vcd_studio.tui.screens.base import StudioScreen
 from vcd_studio.tui.screens.dialogs.dialogs import Confirm
+from vcd_studio.tui.widgets.chrome.bars import clock, rate
 from vcd_studio.tui.widgets.chrome.filter import FilterLine
 from vcd_studio.tui.widgets.pictures.picture import Picture
 from vcd_studio.tui.widgets.pictures.source import Source
 from vcd_studio.tui.widgets.queue.groups import batch_sizes, grouped, shortened
+from vcd_studio.tui.widgets.queue.log import JobLog, LogPane
 from vcd_studio.tui.widgets.queue.meter import DeviceMeter
 from vcd_studio.tui.widgets.queue.tree import JobTree
 
@@ -54,7 +56,6 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
     QueueScreen.-empty JobTree { display: none; }
     QueueScreen #title { height: 1; background: $surface; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     QueueScreen #below { height: 2fr; min-height: 8; }
-    QueueScreen RichLog { width: 1fr; height: 1fr; padding: 0 1; background: $surface; scrollbar-size-vertical: 1; }
     QueueScreen #preview { width: 24; height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -73,7 +74,7 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
         Binding(
             "d", "details", "Details", show=False, id="queue.details", tooltip="All about this job: settings, result, error and traceback"
         ),
-        Binding("f", "follow", "Follow", show=False, id="queue.follow", tooltip="Let the log follow its end, or stay where it is"),
+        Binding("f", "follow", "Follow", show=False, id="queue.follow", tooltip="To the end of the log, which is followed from then on"),
         Binding("X", "clear", "Clear finished", show=False, id="queue.clear", tooltip="Forget finished jobs; what they made stays"),
     ]
 
@@ -92,13 +93,12 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
             yield DeviceMeter()
             yield Static(markup=False, id="title")
             with Horizontal(id="below"):
-                yield RichLog(wrap=True, min_width=1, markup=False, highlight=False, max_lines=5000)
+                yield LogPane()
                 yield Picture(id="preview")
 
     def on_mount(self) -> None:
         """The tree has the keys; the cards are read from now on."""
         super().on_mount()
-        self.query_one(RichLog).can_focus = True
         self.query_one(JobTree).focus()
         threading.Thread(target=read_on, args=(self._tell_cards, self._stop), name="device meter", daemon=True).start()
 
@@ -190,7 +190,7 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
     def _show_job(self, job_id: int | None) -> None:
         if job_id != self._log_of:
             self._log_of, self._last_event = job_id, 0
-            self.query_one(RichLog).clear()
+            self.query_one(JobLog).clear()
         job = next((job for job in self.studio.snapshot.jobs if job.id == job_id), None)
         stages = self.studio.snapshot.stages.get(job_id, ()) if job_id is not None else ()
         preview = next((stage.preview for stage in reversed(stages) if stage.preview), None)
@@ -198,6 +198,10 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
         title = Text(no_wrap=True, overflow="ellipsis")
         if job is not None:
             title.append(f"Log of #{job.id} {plain(job.title)}", "bold")
+            if running := next((stage for stage in stages if stage.state == "running"), None):
+                words = [f"{running.name} {running.step}/{running.steps}", rate(running)]
+                words += [f"ETA {clock(running.eta)}"] if running.eta is not None else []
+                title.append("".join(f" · {word}" for word in words if word))
             if job.error:
                 title.append(f" · {plain(job.error)} · d details", self.app.theme_variables.get("error", ""))
         self.query_one("#title", Static).update(title)
@@ -209,7 +213,7 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
             )
 
     def _write(self, job_id: int, events: "list[Event]") -> None:
-        log = self.query_one(RichLog)
+        lines = []
         for event in events:
             if job_id != self._log_of or event.id <= self._last_event:
                 continue
@@ -217,7 +221,12 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
             line = Text(f"{event.time.astimezone():%H:%M:%S} ", "dim")
             colour = {"warning": "warning", "error": "error"}.get(event.level, "")
             line.append(plain(event.text), self.app.theme_variables.get(colour, "") if colour else "")
-            log.write(line)
+            lines.append(line)
+        self.query_one(JobLog).add(lines)
+
+    def on_log_pane_said(self, message: LogPane.Said) -> None:
+        """For the status line."""
+        self.say(message.words)
 
     # ── verbs ──
 
@@ -359,10 +368,8 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
         )
 
     def action_follow(self) -> None:
-        """Follow the log's end, or not."""
-        log = self.query_one(RichLog)
-        log.auto_scroll = not log.auto_scroll
-        self.say("The log follows its end." if log.auto_scroll else "The log stays where it is.")
+        """To the log's end."""
+        self.query_one(JobLog).to_end()
 
     def action_clear(self) -> None:
         """Ask, then forget finished jobs."""
