@@ -139,7 +139,7 @@ def make_batch(store: Store, project: Project, count: int = 12, done: int = 3) -
     """Clips of one prompt that were enqueued together: some done, in a minute each, one failed, one half way, the rest waiting."""
     written = "a <rex> dog {running|sitting} in the snow"
     titles = [f"a <rex> dog {('running', 'sitting')[at % 2]} in the snow · seed {at // 2}" for at in range(count)]
-    settings = {"pack": "pocket", "written": written, "generation": {"steps": 25, "frames": 16}}
+    settings = {"pack": "pocket", "written": written, "generation": {"steps": 25, "frames": 16, "stages": ["t2v"]}}
     titled = [(title, settings) for title in titles]
     jobs = store.enqueue_all(titled, "generate", project.path, ["t2v", "save"], batch="20260102-030405-beef")
     numbers = [job.id for job in jobs]

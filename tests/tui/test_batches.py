@@ -63,7 +63,7 @@ async def test_a_batch_is_one_line_that_opens_into_jobs_and_stages(
         await pilot.press("down", "down")
         await until(pilot, lambda: tree.line.stage is not None and tree.jobs == (batch[4],), "a stage of the running job")
         await pilot.press("left", "left", "left")
-        await until(pilot, lambda: tree.line == BATCH and "2.0 s/step" not in screen_text(pilot), "the batch closed")
+        await until(pilot, lambda: tree.line == BATCH and "└" not in screen_text(pilot), "the batch closed")
 
 
 async def test_pause_and_resume_take_all_that_they_fit(

@@ -55,14 +55,14 @@ def plan_fork(
         raise InputError(f"Job {job_id} is no clip but {job.title}; only clips can be forked.")
     if begin is not None and begin not in STAGES:
         raise InputError(f"{quoted(begin)} is no stage of a clip; the stages are {', '.join(STAGES)}.")
-    own = tuple(job.settings["generation"]["stages"])
+    before = GenerationSettings().with_overrides(job.settings["generation"])
+    own = before.stages
     first = STAGES.index(begin if begin is not None else own[0])
     wanted = tuple(stage for stage in STAGES[first:] if stage == begin or stage in own)
     there = clip_of(store, job).stages()
     if lacking := next((stage for stage in own if STAGES.index(stage) < first and stage not in there), None):
         raise InputError(f"Job {job_id} has no frames of {lacking}; begin with {lacking}, or wait until they are made.")
     changes = dict(overrides or {})
-    before = GenerationSettings().with_overrides(job.settings["generation"])
     generation = before.with_overrides({**changes, "stages": wanted}).model_dump(mode="json")
     pack, made = str(job.settings["pack"]), [*wanted, "save"]
     size = pack_size(pack)

@@ -218,7 +218,7 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
             if job_id != self._log_of or event.id <= self._last_event:
                 continue
             self._last_event = event.id
-            line = Text(f"{event.time.astimezone():%H:%M:%S} ", "dim")
+            line = Text().append(f"{event.time.astimezone():%H:%M:%S} ", "dim")
             colour = {"warning": "warning", "error": "error"}.get(event.level, "")
             line.append(plain(event.text), self.app.theme_variables.get(colour, "") if colour else "")
             lines.append(line)
@@ -269,7 +269,8 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
             lines = ["It is running; it stops after its step. Finished stages are kept."]
         else:
             question = f"Cancel {len(jobs)} jobs?"
-            lines = [f"{running} running: stopped after the step. Finished stages are kept."] if running else []
+            lines = [str(jobs[0].settings.get("written", jobs[0].title))]
+            lines += [f"{running} running: stopped after the step. Finished stages are kept."] if running else []
             lines += [f"{len(self.jobs) - len(jobs)} of the batch have ended, and stay as they are."] if len(self.jobs) > len(jobs) else []
         self.app.push_screen(Confirm(question, lines, "cancel it" if len(jobs) == 1 else "cancel them"), answered)
 

@@ -23,7 +23,7 @@ class ForkClip(Form):
     HELP = "A clip made again from a stage on. ← → choose the stage, Enter in the last line reckons what it costs, Escape gives up."
 
     def __init__(self, store: "Store", job: "Job") -> None:
-        own = job.settings["generation"]["stages"]
+        own = job.settings.get("generation", {}).get("stages", STAGES)
         fields = [
             Field("begin", "From which stage on", own[-1], choices=STAGES),
             Field("settings", "Settings, with spaces between", hint="face_strength=0.6 steps=30"),
