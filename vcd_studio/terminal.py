@@ -17,6 +17,7 @@ from typing import Literal, cast
 
 Graphics = Literal["sixel", "kitty", "halfcell", "off"]
 GRAPHICS = ("auto", "sixel", "kitty", "halfcell", "off")
+TMUX_SECONDS = 5.0
 PROBE_SECONDS = 1.5  # an SSH round trip is easily longer than the 0.1 s that textual-image waits
 
 _KITTY_QUERY = "\x1b_Gi=4211,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
@@ -54,6 +55,21 @@ def look(graphics: str = "auto", seconds: float = PROBE_SECONDS) -> Terminal:
         height, width = int(cell[1]), int(cell[2])
     mode = _best(answer) if graphics == "auto" else cast(Graphics, graphics)
     return Terminal(mode, width or 10, height or 20, round_trip)
+
+
+def copy_through_tmux(text: str) -> bool:
+    """Into a buffer of the tmux around us, which passes its own buffers on to its terminal's clipboard; False where it cannot.
+
+    Copies that programs send themselves (OSC 52) it keeps from the terminal, unless ``set -g set-clipboard on`` allows them.
+    """
+    import subprocess
+
+    try:
+        command = ["tmux", "load-buffer", "-w", "-"]
+        ended = subprocess.run(command, input=text.encode(), capture_output=True, timeout=TMUX_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return ended.returncode == 0
 
 
 def _best(answer: str) -> Graphics:

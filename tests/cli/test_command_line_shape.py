@@ -31,7 +31,7 @@ NAMED = {
     "generate",
     *(f"project {verb}" for verb in ("new", "list", "check")),
     *(f"identity {verb}" for verb in ("add", "describe", "draft", "segment", "mask", "train", "use", "show", "import", "export")),
-    *(f"queue {verb}" for verb in ("list", "show", "cancel", "retry", "move", "pause", "resume", "clear", "fork", "now")),
+    *(f"queue {verb}" for verb in ("list", "show", "cancel", "retry", "move", "priority", "pause", "resume", "clear", "fork", "now")),
     *(f"worker {verb}" for verb in ("start", "stop", "status", "run")),
     *(f"clips {verb}" for verb in ("list", "show", "export", "rerun", "trash", "restore")),
     *(f"models {verb}" for verb in ("list", "check", "pull", "add")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,37 @@ def test_wrong_input_is_one_sentence_and_nothing_is_enqueued(words: list[str], t
     assert told in said.err
     assert said.err.count("\n") == 1
     assert studio("queue", "list", "--json").json == []
+
+
+class Keyboard(io.StringIO):
+    """A terminal at which somebody types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("typed", "words", "enqueued"),
+    [
+        ("y\n", ["--seeds", "1,2"], 2),
+        ("\n", ["--seeds", "1,2"], 0),
+        ("n\n", ["--seeds", "1,2"], 0),
+        ("", ["--seeds", "1,2", "--yes"], 2),
+        ("", ["--seeds", "1"], 1),
+        ("n\n", ["--seeds", "1", "--set", "frames=400", "--set", "width=1024", "--set", "height=1024"], 0),
+    ],
+)
+def test_a_person_is_asked_before_much_is_enqueued(
+    typed: str, words: list[str], enqueued: int, studio: Any, trained: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Keyboard(typed))
+    said = studio("generate", trained.path, "--prompt", "a <rex> dog", *words, "--no-worker")
+    assert said.code == (0 if enqueued else 1)
+    if typed:
+        assert "time not known before the first clip, about " in said.err
+        assert "enqueue? [y/N]" in said.err
+    assert ("Nothing was enqueued." in said.err) == (not enqueued)
+    assert len(studio("queue", "list", "--json").json) == enqueued
 
 
 def test_an_untrained_identity_is_told(studio: Any, film: Project) -> None:
@@ -168,6 +200,60 @@ def test_move_changes_the_line(studio: Any, three: list[int]) -> None:
     assert studio("queue", "move", str(three[2]), "0").code == 0
     assert [job["id"] for job in studio("queue", "list", "--json").json] == [three[2], three[0], three[1]]
     assert studio("queue", "move", str(three[2]), "-1").code == 2
+
+
+def test_priority_changes_the_line_and_may_be_below_nought(studio: Any, three: list[int], trained: Project) -> None:
+    first, second, third = map(str, three)
+    assert studio("queue", "priority", third, "5").out == f"job {third} is queued (priority 5)\n"
+    assert studio("queue", "priority", first, second, "-2").code == 0
+    assert [(job["id"], job["priority"]) for job in studio("queue", "list", "--json").json] == [(3, 5), (1, -2), (2, -2)]
+    for words in ([], ["5"], [first, "100"], [first, "high"]):
+        assert studio("queue", "priority", *words).code == 2
+    words = ("generate", trained.path, "--prompt", "a <rex> dog", "--priority", "7", "--no-worker", "--json")
+    assert studio(*words).json["jobs"][0]["priority"] == 7
+    assert studio("identity", "train", trained.path, "rex", "--priority", "-3", "--no-worker", "--json").json["priority"] == -3
+    assert [job["priority"] for job in studio("queue", "list", "--json").json] == [7, 5, -2, -2, -3]
+
+
+def test_now_is_next_to_run_and_resumes(studio: Any, three: list[int]) -> None:
+    first, second, third = map(str, three)
+    studio("queue", "pause", third)
+    said = studio("queue", "now", second, third)
+    assert said.out == f"job {second} is queued\njob {third} is queued\n"
+    assert "worker start" in said.err
+    assert list(states(studio)) == [2, 3, 1]
+    studio("queue", "cancel", first)
+    assert studio("queue", "now", first).code == 2
+
+
+def test_verbs_take_a_whole_batch_and_leave_the_others(studio: Any, three: list[int], trained: Project) -> None:
+    (other,) = studio("generate", trained.path, "--prompt", "a <rex>", "--seeds", "1", "--no-worker", "--json").json["jobs"]
+    batch = studio("queue", "list", "--json").json[0]["batch"]
+    assert {job["id"] for job in studio("queue", "list", "--batch", batch, "--json").json} == set(three)
+    assert studio("queue", "list").out.count(batch) == 3
+    studio("queue", "pause", str(three[0]))
+    assert [job["id"] for job in studio("queue", "pause", "--batch", batch, "--json").json] == three[1:]
+    assert [job["state"] for job in studio("queue", "resume", "--batch", batch, "--json").json] == ["queued"] * 3
+    assert len(studio("queue", "cancel", "--batch", batch, "--json").json) == 3
+    assert len(studio("queue", "retry", "--batch", batch, "--json").json) == 3
+    assert len(studio("queue", "priority", "4", "--batch", batch, "--json").json) == 3
+    assert [job["id"] for job in studio("queue", "list", "--json").json] == [*three, other["id"]]
+    assert states(studio)[other["id"]] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["cancel"], "give their numbers, or one --batch"),
+        (["cancel", "1", "--batch", "b"], "give their numbers, or one --batch"),
+        (["retry", "--batch", "b"], 'There is no batch "b"'),
+    ],
+)
+def test_which_jobs_is_never_guessed(words: list[str], told: str, studio: Any, three: list[int]) -> None:
+    said = studio("queue", *words)
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert told in said.err
+    assert set(states(studio).values()) == {"queued"}
 
 
 def test_a_job_that_is_not_there_touches_no_other(studio: Any, three: list[int]) -> None:

@@ -175,6 +175,68 @@ def test_move_reorders_and_crosses_priorities(store: Store) -> None:
     assert titles(store) == ["d", "c", "b", "a"]
 
 
+def test_several_jobs_move_as_one_block_and_keep_their_order(store: Store) -> None:
+    jobs = [put(store, title) for title in "abcdef"]
+    store.move_all([jobs[4].id, jobs[1].id], 1)
+    assert titles(store) == ["a", "b", "e", "c", "d", "f"]
+    store.set_priority(jobs[0].id, 7)
+    store.move_all([job.id for job in jobs[3:]], 0)
+    assert titles(store) == ["e", "d", "f", "a", "b", "c"]
+    assert [job.priority for job in store.jobs()] == [7, 7, 7, 7, 0, 0]
+    store.claim(ONE, "cpu")
+    with pytest.raises(InputError, match="is running; only waiting jobs"):
+        store.move_all([jobs[0].id, jobs[4].id], 3)
+    assert titles(store) == ["d", "f", "a", "b", "c"]
+
+
+def test_a_higher_priority_runs_first_and_a_running_job_keeps_its_own_for_later(store: Store) -> None:
+    first, second, third = (put(store, title) for title in ("first", "second", "third"))
+    store.set_priority(third.id, 2)
+    store.set_priority(first.id, -2)
+    assert titles(store) == ["third", "second", "first"]
+    running = store.claim(ONE, "cpu")
+    assert running is not None
+    assert running.id == third.id
+    assert store.set_priority(third.id, -5).state == "running"
+    store.release(third.id, "queued")
+    assert titles(store) == ["second", "first", "third"]
+    store.cancel(second.id)
+    with pytest.raises(InputError, match="is cancelled"):
+        store.set_priority(second.id, 1)
+
+
+@pytest.mark.parametrize("priority", [100, -100, 10**30])
+def test_a_priority_has_bounds(store: Store, priority: int) -> None:
+    job = put(store)
+    with pytest.raises(InputError, match="from -99 to 99"):
+        store.set_priority(job.id, priority)
+    with pytest.raises(InputError, match="from -99 to 99"):
+        put(store, priority=priority)
+    assert [(job.id, job.priority) for job in store.jobs()] == [(1, 0)]
+
+
+def test_a_verb_on_several_jobs_leaves_those_that_it_does_not_fit(store: Store) -> None:
+    jobs = [put(store).id for _ in range(3)]
+    store.cancel(jobs[1])
+    assert [job.id for job in store.each(store.pause, jobs)] == [jobs[0], jobs[2]]
+    assert [store.job(job).state for job in jobs] == ["paused", "cancelled", "paused"]
+    with pytest.raises(InputError, match="only failed, cancelled"):
+        store.each(store.retry, [jobs[0], jobs[2]])
+
+
+def test_a_verb_on_several_jobs_is_one_change_of_the_queue(store: Store) -> None:
+    jobs = [put(store).id for _ in range(3)]
+
+    def pause(job_id: int) -> Job:
+        if job_id == jobs[2]:
+            raise OSError("no more")
+        return store.pause(job_id)
+
+    with pytest.raises(OSError, match="no more"):
+        store.each(pause, jobs)
+    assert {store.job(job).state for job in jobs} == {"queued"}
+
+
 def test_a_job_put_back_goes_before_what_was_waiting(store: Store) -> None:
     first = put(store, "first")
     put(store, "second")

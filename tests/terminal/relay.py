@@ -2,6 +2,7 @@
 
     relay.py PIPE SECONDS COMMAND [ARG …]
 
+What the terminal answers to a question about its clipboard goes into PIPE.clipboard and to nobody else.
 What is written into PIPE goes to the program as if it was typed; a line that begins with NUL goes to the terminal instead (for its own
 escapes, as the one that resizes it). Each way takes SECONDS, as over a slow line.
 """
@@ -21,6 +22,7 @@ from collections import deque
 from pathlib import Path
 
 CHUNK = 65536
+CLIPBOARD = b"\x1b]52;"
 
 
 class Line:
@@ -74,7 +76,9 @@ def run(pipe: Path, delay: float, command: list[str]) -> int:
                     data = b""
                 if not data:
                     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-                if key.fd == program:
+                if key.fd == stdin and data.startswith(CLIPBOARD):
+                    pipe.with_suffix(".clipboard").write_bytes(data)
+                elif key.fd == program:
                     back.send(data)
                 elif data.startswith(b"\0"):
                     os.write(stdout, data[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import subprocess
 import time
@@ -34,6 +35,20 @@ class Terminal:
 
     def resize(self, columns: int, rows: int) -> None:
         self.press(f"\0\x1b[8;{rows};{columns}t")
+
+    def until_copied(self, words: str, selection: str) -> None:
+        """The terminal's clipboard ("c"), or what it has selected ("s0"), asked for again and again (OSC 52), is exactly these words.
+
+        xterm 379 was seen to end when it was asked for a clipboard that nobody had filled yet.
+        """
+        end, answer, found = time.monotonic() + SECONDS, self._pipe.with_suffix(".clipboard"), b""
+        while time.monotonic() < end:
+            self.press(f"\0\x1b]52;{selection};?\x07")
+            found = answer.read_bytes() if answer.exists() else b""
+            if base64.b64encode(words.encode()) in found:
+                return
+            time.sleep(0.2)  # the answer comes by way of the terminal
+        raise AssertionError(f"never in the clipboard: {words!r}; it said {found!r}")
 
     def shot(self) -> Shot:
         """(height, width, 3), 0..255."""

@@ -135,3 +135,32 @@ def make_queue(store: Store, project: Project) -> None:
     store.begin_stage(second.id, 20)
     store.log(running.id, "info", "t2v: 16 frames of 64 × 64")
     store.log(running.id, "warning", "no face in frames 3 to 5: filled in between")
+
+
+def make_batch(store: Store, project: Project, count: int = 12, done: int = 3) -> list[int]:
+    """Clips of one prompt that were enqueued together: some done, in a minute each, one failed, one half way, the rest waiting."""
+    written = "a <rex> dog {running|sitting} in the snow"
+    titles = [f"a <rex> dog {('running', 'sitting')[at % 2]} in the snow · seed {at // 2}" for at in range(count)]
+    settings = {"pack": "pocket", "written": written, "generation": {"steps": 25, "frames": 16, "stages": ["t2v"]}}
+    titled = [(title, settings) for title in titles]
+    jobs = store.enqueue_all(titled, "generate", project.path, ["t2v", "save"], batch="20260102-030405-beef")
+    numbers = [job.id for job in jobs]
+    store.move_all(numbers, 0)
+    for at in range(done + 2):
+        job = store.claim(WorkerId(4243 + at, "1", "boot"), "cpu")
+        assert job is not None
+        first, last = store.stages(job.id)
+        store.begin_stage(first.id, 25)
+        if at < done:
+            store.finish_stage(first.id, "frames")
+            store.begin_stage(last.id, 1)
+            store.finish_stage(last.id)
+            store.finish(job.id)
+        elif at == done:
+            store.fail(job.id, "The disk is full; free some space and retry.")
+        else:
+            store.log(job.id, "info", "wears the weights of rex")
+    with store.database.write() as connection:
+        connection.execute("UPDATE stage SET finished = started + 30 WHERE state = 'done' AND job_id >= ?", (numbers[0],))
+        connection.execute("UPDATE stage SET step = 10, rate = 0.5 WHERE state = 'running' AND job_id = ?", (numbers[done + 1],))
+    return numbers

@@ -3,12 +3,13 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import screen_text, until, until_text
 from studio_fixtures import make_clip
 
-from vcd_studio.jobs.model import WorkerId
+from vcd_studio.jobs.model import Job, WorkerId
 from vcd_studio.jobs.store import Store
 from vcd_studio.project import outputs
 from vcd_studio.project.outputs import write_sidecar
@@ -16,7 +17,10 @@ from vcd_studio.project.project import Project
 from vcd_studio.tui.app import StudioApp
 from vcd_studio.tui.screens import clips as clips_screen
 from vcd_studio.tui.widgets.clips.shelf import Shelf
-from vcd_studio.tui.widgets.queue.tree import MOST, JobTree, shortened
+from vcd_studio.tui.widgets.queue import tree
+from vcd_studio.tui.widgets.queue.groups import MOST, grouped, shortened
+from vcd_studio.tui.widgets.queue.labels import job_label
+from vcd_studio.tui.widgets.queue.tree import JobTree
 
 Studio = Callable[..., StudioApp]
 WORKER = WorkerId(4242, "1", "boot")
@@ -34,7 +38,7 @@ def test_of_too_many_the_front_of_the_line_and_the_newest_ended_are_shown(
     with store.database.write() as connection:
         connection.execute("UPDATE job SET state = 'done', finished = id WHERE id > ?", (waiting,))
     jobs = store.jobs()
-    shown = shortened(jobs)
+    shown = [group.jobs[0] for group in shortened(grouped(jobs, {}))]
     assert len(shown) == min(MOST, len(jobs))
     lines = [job.id for job in shown if job.state == "queued"], [job.id for job in shown if job.state == "done"]
     assert all(len(line) >= min(MOST // 2, of) for line, of in zip(lines, (waiting, ended), strict=True))
@@ -70,13 +74,12 @@ async def test_a_step_writes_the_words_of_its_own_job_alone(
         await pilot.press("4")
         await until_text(pilot, "0/40")
         written: list[int] = []
-        label = JobTree._job_label
 
-        def counted(tree: JobTree, job: "object", stages: "object") -> object:
-            written.append(job.id)  # type: ignore[attr-defined]
-            return label(tree, job, stages)  # type: ignore[arg-type]
+        def counted(job: Job, *made_of: Any) -> object:
+            written.append(job.id)
+            return job_label(job, *made_of)
 
-        monkeypatch.setattr(JobTree, "_job_label", counted)
+        monkeypatch.setattr(tree, "job_label", counted)
         store.progress(stage.id, 7, 40)
         await until_text(pilot, "7/40")
         assert set(written) == {running.id}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import until_quiet, until_text
-from studio_fixtures import FakeWorkers, make_clip, make_project, make_queue
+from studio_fixtures import FakeWorkers, make_batch, make_clip, make_project, make_queue
 from textual.pilot import Pilot
 from textual.widgets import RichLog
 
@@ -77,6 +77,7 @@ def test_screen(
 ) -> None:
     if screen == "queue":
         make_queue(store, park)
+        make_batch(store, park)
     assert snap_compare(studio(park.path), terminal_size=size, run_before=_shown(screen))
 
 
@@ -87,6 +88,7 @@ def test_light(
 ) -> None:
     if screen == "queue":
         make_queue(store, park)
+        make_batch(store, park)
     assert snap_compare(studio(park.path), terminal_size=size, run_before=_shown(screen, "light"))
 
 

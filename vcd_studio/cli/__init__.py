@@ -31,7 +31,6 @@ for verbs in (projects.app, identities.app, queue.app, workers.app, clips.app, m
 identities.app.command("describe", epilog=describing.DESCRIBE)(describing.describe)
 identities.app.command("draft", epilog=describing.DRAFT)(describing.draft)
 queue.app.command("fork", epilog=again.FORK)(again.fork)
-queue.app.command("now", epilog=f"{EXAMPLE} vcd-studio queue now 7")(again.now)
 clips.app.command("rerun", epilog=again.RERUN)(again.rerun)
 app.command("reproduce", epilog=again.REPRODUCE)(again.reproduce)
 app.command("compare", epilog=again.COMPARE)(again.compare)

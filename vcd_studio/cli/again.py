@@ -1,4 +1,4 @@
-"""``vcd-studio reproduce|compare``, ``queue fork|now`` and ``clips rerun``: clips made once more, and held against each other."""
+"""``vcd-studio reproduce|compare``, ``queue fork`` and ``clips rerun``: clips made once more, and held against each other."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, WORK_FAILED, Follow, Json, NoWorker, answer, table, tell
+from vcd_studio.cli.answers import EXAMPLE, WORK_FAILED, Follow, Json, NoWorker, answer, table
 from vcd_studio.cli.clips import ClipName, Within, find_clip
 from vcd_studio.cli.following import finish, job_object, need_worker
 from vcd_studio.project.errors import InputError
-from vcd_studio.project.text import plain, quoted
+from vcd_studio.project.text import plain
 
 if TYPE_CHECKING:
     from vcd_studio.jobs.model import Job
+    from vcd_studio.jobs.store import Store
     from vcd_studio.media.difference import Difference
     from vcd_studio.project.outputs import Clip
     from vcd_studio.project.project import Project
@@ -100,8 +101,8 @@ def rerun(
 
 
 def fork(
-    job_id: Annotated[int, typer.Argument(metavar="JOB", help="A clip's job that kept something.")],
-    begin: Annotated[str | None, typer.Option("--from", metavar="STAGE", help="The first stage made anew; without it, the first.")] = None,
+    job_id: Annotated[int, typer.Argument(metavar="JOB", help="A clip's job, whatever has become of it.")],
+    begin: Annotated[str | None, typer.Option("--from", metavar="STAGE", help="The first stage made anew, or for the first time.")] = None,
     changes: Changes = None,
     seed: Seed = None,
     follow: Follow = False,
@@ -109,18 +110,17 @@ def fork(
     as_json: Json = False,
 ) -> None:
     """A new clip from a job's, with other settings from a stage on; what the job made stays as it is."""
+    from vcd_studio.jobs.forking import enqueue_fork, plan_fork
+    from vcd_studio.jobs.needed import need_pack
     from vcd_studio.jobs.store import Store
-    from vcd_studio.project.outputs import SIDECAR, read_clip
+    from vcd_studio.project.settings import override_from_text
 
     with Store() as store:
-        job = store.job(job_id)
-    folder = Path(str(job.result.get("clip", "")))
-    if job.kind != "generate" or not (folder / SIDECAR).is_file():
-        raise InputError(f"Job {job_id} has no finished clip to fork from; it is {job.state}.")
-    stages = list(job.settings["generation"]["stages"])
-    if begin is not None and begin not in stages:
-        raise InputError(f"Job {job_id} has no stage {quoted(begin)}; it has {', '.join(stages)}.")
-    _rerun(read_clip(folder), stages[stages.index(begin) if begin else 0 :], changes, seed, follow, no_worker, as_json)
+        planned = plan_fork(store, job_id, begin, dict(override_from_text(change) for change in changes or []), seed)
+        need_worker(no_worker)
+        if not no_worker:
+            need_pack(str(planned.job.settings["pack"]))
+        _made(store, enqueue_fork(store, planned), follow, no_worker, as_json)
 
 
 def _rerun(
@@ -137,23 +137,12 @@ def _rerun(
         need_pack(str(clip.sidecar.get("pack", project.pack)))
     with Store() as store:
         job = again.rerun(store, clip, project, stages, dict(override_from_text(change) for change in changes or []), seed)
-        jobs: list[Job] = finish(store, [job], follow=follow, no_worker=no_worker)
-        answer(job_object(jobs[0], store.stages(job.id)), [jobs[0].result["clip"]] if "clip" in jobs[0].result else [], as_json)
+        _made(store, job, follow, no_worker, as_json)
 
 
-def now(job_id: Annotated[int, typer.Argument(metavar="JOB")], as_json: Json = False) -> None:
-    """A waiting job next, a paused one too; what runs is not disturbed."""
-    from vcd_studio.jobs import workers
-    from vcd_studio.jobs.store import Store
-
-    with Store() as store:
-        if store.job(job_id).state == "paused":
-            store.resume(job_id)
-        job = store.move(job_id, 0)
-        workers.wake()
-        if not any(worker.state != "dead" for worker in workers.status()):
-            tell("No worker runs; vcd-studio worker start begins with what waits.")
-        answer(job_object(job, store.stages(job_id)), [f"job {job_id} is next"], as_json)
+def _made(store: Store, job: Job, follow: bool, no_worker: bool, as_json: bool) -> None:
+    (job,) = finish(store, [job], follow=follow, no_worker=no_worker)
+    answer(job_object(job, store.stages(job.id)), [job.result["clip"]] if "clip" in job.result else [], as_json)
 
 
 def _project_of(clip: Clip) -> Project:

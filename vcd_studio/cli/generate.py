@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, Follow, Json, NoWorker, ProjectPath, answer, duration, size, table, tell
+from vcd_studio.cli.answers import EXAMPLE, WORK_FAILED, Follow, Json, NoWorker, Priority, ProjectPath, answer, duration, size, table, tell
 from vcd_studio.cli.following import finish, job_object, need_worker
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
@@ -15,6 +16,10 @@ from vcd_studio.project.text import quoted
 if TYPE_CHECKING:
     from vcd_studio.jobs.enqueue import Plan
 
+MUCH_TIME = 600.0
+"""Seconds, and"""
+MUCH_DISK = 10**9
+"""bytes, above which even one clip is asked about first."""
 EPILOG = f"{EXAMPLE} vcd-studio generate my-film --prompt 'a <rex> dog in the {{snow|rain}}' --seeds 1,2 --follow"
 
 
@@ -27,8 +32,10 @@ def generate(
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A generation setting; may be repeated.")] = None,
     video: Annotated[Path | None, typer.Option("--input", metavar="VIDEO", help="Start from this video (stages face and tiled).")] = None,
     device: Annotated[str | None, typer.Option("--device", metavar="D", help="Only on this device: cpu or cuda:N; else any.")] = None,
+    priority: Priority = 0,
     follow: Follow = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be made, and enqueue nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Enqueue without asking; only a terminal is asked.")] = False,
     no_worker: NoWorker = False,
     as_json: Json = False,
 ) -> None:
@@ -61,9 +68,11 @@ def generate(
         answer(plan_object(plan), _plan_lines(plan), as_json)
         return
     need_worker(no_worker)
+    if not yes:
+        _ask(plan)
     remember_project(opened.path)
     with Store() as store:
-        jobs = finish(store, enqueue_plan(store, opened, plan, only), follow=follow, no_worker=no_worker)
+        jobs = finish(store, enqueue_plan(store, opened, plan, only, priority), follow=follow, no_worker=no_worker)
         stages_of = store.all_stages([job.id for job in jobs])
         made = {**plan_object(plan), "jobs": [job_object(job, stages_of[job.id]) for job in jobs]}
         answer(made, [job.result["clip"] for job in jobs if "clip" in job.result], as_json)
@@ -89,10 +98,22 @@ def plan_object(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _ask(plan: Plan) -> None:
+    """Before much is enqueued the person at the terminal says yes; a script is not asked. Ends the command on a no."""
+    much = plan.count > 1 or (plan.seconds or 0) > MUCH_TIME or plan.bytes > MUCH_DISK
+    if much and sys.stdin.isatty() and not typer.confirm(f"{_cost(plan)}: enqueue?", err=True):
+        tell("Nothing was enqueued.")
+        raise typer.Exit(WORK_FAILED)
+
+
 def _plan_lines(plan: Plan) -> list[str]:
     rows = [(item.expanded, item.seed, ", ".join(item.stages)) for item in plan.items]
+    return [*table(("prompt", "seed", "stages"), rows, "nothing"), "", _cost(plan)]
+
+
+def _cost(plan: Plan) -> str:
     time = f"about {duration(plan.seconds)}" if plan.seconds is not None else "time not known before the first clip"
-    return [*table(("prompt", "seed", "stages"), rows, "nothing"), "", f"{plan.count} clips, {time}, about {size(plan.bytes)} of disk"]
+    return f"{plan.count} clip{'s' if plan.count != 1 else ''}, {time}, about {size(plan.bytes)} of disk"
 
 
 def _words(text: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, INPUT_WRONG, Follow, Json, NoWorker, ProjectPath, answer, group, table, tell
+from vcd_studio.cli.answers import EXAMPLE, INPUT_WRONG, Follow, Json, NoWorker, Priority, ProjectPath, answer, group, table, tell
 from vcd_studio.cli.following import finish, job_object, need_worker
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
@@ -137,6 +137,7 @@ def train(
     consent: Annotated[
         bool | None, typer.Option("--consent/--no-consent", help="A person answers anew whether they agree to clips; it is kept.")
     ] = None,
+    priority: Priority = 0,
     follow: Follow = False,
     no_worker: NoWorker = False,
     as_json: Json = False,
@@ -160,7 +161,7 @@ def train(
     for warning in check_agreed([identity]):
         tell(warning)
     with Store() as store:
-        job = enqueue_train(store, opened, identity, overrides)
+        job = enqueue_train(store, opened, identity, overrides, priority=priority)
         jobs = finish(store, [job], follow=follow, no_worker=no_worker)
         result = jobs[0].result
         lines = [f"Tokens: {result['tokens']}, loss {result['loss']:.4f}"] if "tokens" in result and result.get("loss") is not None else []

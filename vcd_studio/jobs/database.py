@@ -121,8 +121,11 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that is either wholly there afterwards or not at all."""
+        """One transaction that is either wholly there afterwards or not at all; one within another is part of that."""
         with self.lock:
+            if self.connection.in_transaction:
+                yield self.connection
+                return
             try:
                 self.connection.execute("BEGIN IMMEDIATE")
                 try:

@@ -108,7 +108,13 @@ def _unpicked(identity: Identity) -> list[str]:
 
 
 def enqueue_train(
-    store: Store, project: Project, identity: Identity | str, overrides: Mapping[str, Any] | None = None, *, preset: str | None = None
+    store: Store,
+    project: Project,
+    identity: Identity | str,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    preset: str | None = None,
+    priority: int = 0,
 ) -> Job:
     """Train the identity by its settings' method; photos without a mask are segmented first. ``overrides``: TrainingSettings by name."""
     identity = _identity(project, identity)
@@ -125,7 +131,8 @@ def enqueue_train(
     if training.with_tokens:
         settings["with_tokens"] = _tokens_snapshot(identity)
     how = "" if training.method == "tokens" else f" by {training.method}"
-    job = store.enqueue("train", project.path, f"train {identity.name}{how}, {training.steps} steps", ["train"], settings)
+    title = f"train {identity.name}{how}, {training.steps} steps"
+    job = store.enqueue("train", project.path, title, ["train"], settings, priority=priority)
     wake()
     return job
 
@@ -169,14 +176,15 @@ def plan_generate(
     return Plan(tuple(items), _seconds(items, store, size), sum(clip_bytes(i.stages, i.settings["generation"], size) for i in items))
 
 
-def enqueue_plan(store: Store, project: Project, plan: Plan, device: str | None = None) -> list[Job]:
+def enqueue_plan(store: Store, project: Project, plan: Plan, device: str | None = None, priority: int = 0) -> list[Job]:
     """The plan's clips into the queue as one batch: all of them or none. ``device``: the one that must make them; None for any."""
     project.check_writable()
     batch = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     jobs: list[Job] = []
-    for stages, group in itertools.groupby(plan.items, key=lambda item: item.stages):
-        titled = [(f"{item.expanded} · seed {item.seed}", item.settings) for item in group]
-        jobs.extend(store.enqueue_all(titled, "generate", project.path, stages, batch=batch, device=device))
+    with store.database.write():
+        for stages, group in itertools.groupby(plan.items, key=lambda item: item.stages):
+            titled = [(f"{item.expanded} · seed {item.seed}", item.settings) for item in group]
+            jobs.extend(store.enqueue_all(titled, "generate", project.path, stages, batch=batch, device=device, priority=priority))
     wake()
     return jobs
 

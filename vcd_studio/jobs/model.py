@@ -18,6 +18,8 @@ Request = Literal["cancel", "pause"]
 JOB_STATES: tuple[JobState, ...] = get_args(JobState)
 FINISHED: tuple[JobState, ...] = ("done", "failed", "cancelled", "set-aside")
 """The states that clear_finished() removes and that nothing but retry() leaves."""
+HIGHEST_PRIORITY = 99
+"""And the lowest is as far below 0, the usual one."""
 
 
 @dataclass(frozen=True)

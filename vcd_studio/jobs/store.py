@@ -9,7 +9,20 @@ from pathlib import Path
 from typing import Any, Self
 
 from vcd_studio.jobs.database import Database, StoreError
-from vcd_studio.jobs.model import FINISHED, Attempt, Event, Job, JobKind, JobState, Level, Outcome, Request, Stage, WorkerId
+from vcd_studio.jobs.model import (
+    FINISHED,
+    HIGHEST_PRIORITY,
+    Attempt,
+    Event,
+    Job,
+    JobKind,
+    JobState,
+    Level,
+    Outcome,
+    Request,
+    Stage,
+    WorkerId,
+)
 from vcd_studio.jobs.rows import to_attempt, to_event, to_job, to_stage
 from vcd_studio.locations import store_path
 from vcd_studio.project.errors import InputError
@@ -81,9 +94,12 @@ class Store:
 
     # ── reading ──
 
-    def jobs(self, project: Path | None = None, states: Iterable[JobState] | None = None) -> list[Job]:
-        """All jobs, in their ORDER."""
+    def jobs(self, project: Path | None = None, states: Iterable[JobState] | None = None, batch: str | None = None) -> list[Job]:
+        """All jobs, or those of a project, in some states, of a batch; in their ORDER."""
         where, values = ["1"], []
+        if batch is not None:
+            where.append("batch = ?")
+            values.append(batch)
         if project is not None:
             where.append("project = ?")
             values.append(str(Path(project).resolve()))
@@ -199,6 +215,7 @@ class Store:
         """Several jobs, (title, settings) each, in one transaction: all of them or none."""
         if not stages:
             raise InputError(f"A {kind} job needs at least one stage.")
+        _check_priority(priority)
         jobs = []
         with self.database.write() as connection:
             last = connection.execute("SELECT coalesce(max(position), -1) FROM job").fetchone()[0]
@@ -281,25 +298,54 @@ class Store:
 
     def move(self, job_id: int, position: int) -> Job:
         """A waiting job to place ``position`` of the line (0: next to run); its priority follows its new neighbours'."""
+        return self.move_all([job_id], position)[0]
+
+    def move_all(self, job_ids: Iterable[int], position: int) -> list[Job]:
+        """Waiting jobs as one block, in the order that they have, to place ``position`` of the line without them."""
+        block = set(job_ids)
         with self.database.write() as connection:
-            state = self._state(job_id)
-            if state not in ("queued", "paused"):
-                raise InputError(f"Job {job_id} is {state}; only waiting jobs can be moved.")
+            for job_id in block:
+                if (state := self._state(job_id)) not in ("queued", "paused"):
+                    raise InputError(f"Job {job_id} is {state}; only waiting jobs can be moved.")
             line = connection.execute(
                 "SELECT id, priority, position FROM job WHERE state IN ('queued', 'paused') ORDER BY priority DESC, position, id"
             ).fetchall()
             before = {row["id"]: (row["position"], row["priority"]) for row in line}
-            own = next(row["priority"] for row in line if row["id"] == job_id)
-            others = [(row["id"], row["priority"]) for row in line if row["id"] != job_id]
+            others = [(row["id"], row["priority"]) for row in line if row["id"] not in block]
             place = min(max(position, 0), len(others))
-            if place > 0:
-                own = min(own, others[place - 1][1])
-            if place < len(others):
-                own = max(own, others[place][1])
-            others.insert(place, (job_id, own))
+            highest = others[place - 1][1] if place > 0 else HIGHEST_PRIORITY
+            lowest = others[place][1] if place < len(others) else -HIGHEST_PRIORITY
+            moving = [(row["id"], max(lowest, min(highest, row["priority"]))) for row in line if row["id"] in block]
+            others[place:place] = moving
             moved = [(position, priority, job) for position, (job, priority) in enumerate(others) if before[job] != (position, priority)]
             connection.executemany("UPDATE job SET position = ?, priority = ? WHERE id = ?", moved)
+        return [self.job(job_id) for job_id, _ in moving]
+
+    def set_priority(self, job_id: int, priority: int) -> Job:
+        """Jobs of a higher priority run first, whatever their places; a running job has it for when it comes back into the line."""
+        _check_priority(priority)
+        with self.database.write() as connection:
+            state = self._state(job_id)
+            if state in FINISHED:
+                raise InputError(f"Job {job_id} is {state}; only jobs that wait or run have a priority.")
+            connection.execute("UPDATE job SET priority = ? WHERE id = ?", (priority, job_id))
         return self.job(job_id)
+
+    def each(self, verb: Callable[[int], Job], job_ids: Iterable[int]) -> list[Job]:
+        """One of the verbs above on those of these jobs that it fits, as one transaction. InputError where it fits none."""
+        done: list[Job] = []
+        refused: InputError | None = None
+        with self.database.write():
+            for job_id in job_ids:
+                try:
+                    done.append(verb(job_id))
+                except StoreError:
+                    raise
+                except InputError as error:  # raised before anything of this job was changed
+                    refused = error
+        if refused is not None and not done:
+            raise refused
+        return done
 
     def clear_finished(self) -> int:
         """Forget done, failed, cancelled and set-aside jobs (not what they made); how many."""
@@ -500,6 +546,11 @@ class Store:
         connection.execute(
             "INSERT INTO event (job_id, time, level, text) VALUES (?, ?, ?, ?)", (attempt.job_id, time.time(), level, reason)
         )
+
+
+def _check_priority(priority: int) -> None:
+    if abs(priority) > HIGHEST_PRIORITY:
+        raise InputError(f"{priority} is no priority; give a whole number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}, usually 0.")
 
 
 __all__ = ["MAX_CRASHES", "Store", "StoreError"]

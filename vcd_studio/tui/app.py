@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from vcd_studio.project.text import plain
-from vcd_studio.terminal import Terminal, look
+from vcd_studio.terminal import Terminal, copy_through_tmux, look
 from vcd_studio.tui.messages import QueueChanged, Snapshot
 from vcd_studio.tui.themes import DEFAULT_THEME, Stamp, load_themes, stamp
 from vcd_studio.tui.watch import Queue, watch
@@ -220,6 +220,12 @@ class StudioApp(App[int]):
             if words:
                 self.copy_to_clipboard(words)
             screen.say(f"Copied: {words}" if words else "There is nothing to copy here.")
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """To the terminal (OSC 52); inside tmux through tmux as well, which by itself keeps that from the terminal."""
+        super().copy_to_clipboard(text)
+        if os.environ.get("TMUX"):
+            threading.Thread(target=copy_through_tmux, args=(text,), name="copy through tmux", daemon=True).start()
 
     def action_graphics(self) -> None:
         """Ask the terminal again, as after attaching tmux elsewhere, and draw all pictures anew."""

@@ -1,34 +1,39 @@
-"""Queue: every job with its stages, the log of the one under the cursor, and what its running step looks like."""
+"""Queue: batches, their jobs and stages, the log of the job under the cursor, and what its running step looks like."""
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import RichLog, Static
+from textual.widgets import Static
 
 from vcd_studio.project.text import plain
 from vcd_studio.tui.messages import CardsRead, Snapshot
 from vcd_studio.tui.meter import read_on
 from vcd_studio.tui.screens.base import StudioScreen
 from vcd_studio.tui.screens.dialogs.dialogs import Confirm
+from vcd_studio.tui.widgets.chrome.bars import clock, rate
 from vcd_studio.tui.widgets.chrome.filter import FilterLine
 from vcd_studio.tui.widgets.pictures.picture import Picture
 from vcd_studio.tui.widgets.pictures.source import Source
+from vcd_studio.tui.widgets.queue.groups import batch_sizes, grouped, shortened
+from vcd_studio.tui.widgets.queue.log import JobLog, LogPane
 from vcd_studio.tui.widgets.queue.meter import DeviceMeter
-from vcd_studio.tui.widgets.queue.tree import JobTree, shortened
+from vcd_studio.tui.widgets.queue.tree import JobTree
 
 if TYPE_CHECKING:
     from vcd_studio.devices import Reading
+    from vcd_studio.jobs.batches import Verb
+    from vcd_studio.jobs.forking import Fork
     from vcd_studio.jobs.model import Event, Job
     from vcd_studio.jobs.store import Store
 
 LINES = 500  # of a log, read at once
+OPENED = 40  # jobs that a filter finds, at most, for their batches to open by themselves
 EMPTY = """The queue is empty.
 
 Identity (2) segments and trains, Prompts (3) enqueue clips.
@@ -51,22 +56,25 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
     QueueScreen.-empty JobTree { display: none; }
     QueueScreen #title { height: 1; background: $surface; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     QueueScreen #below { height: 2fr; min-height: 8; }
-    QueueScreen RichLog { width: 1fr; height: 1fr; padding: 0 1; background: $surface; scrollbar-size-vertical: 1; }
     QueueScreen #preview { width: 24; height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "unfilter", "Show all", id="queue.unfilter", tooltip="Take the filter away"),
-        Binding("c", "cancel", "Cancel", id="queue.cancel", tooltip="Cancel this job, and no other"),
-        Binding("r", "retry", "Retry", id="queue.retry", tooltip="Put a failed, cancelled or set-aside job back; finished stages stay"),
-        Binding("p", "pause", "Pause", id="queue.pause", tooltip="Pause this job after its step, or resume it"),
+        Binding("c", "cancel", "Cancel", id="queue.cancel", tooltip="Cancel this job or batch, and no other"),
+        Binding("r", "retry", "Retry", id="queue.retry", tooltip="Put failed, cancelled or set-aside jobs back; finished stages stay"),
+        Binding("p", "pause", "Pause", id="queue.pause", tooltip="Pause this job or batch after its step, or resume it"),
+        Binding("t", "now", "Next", id="queue.now", tooltip="Run this job or batch next; what runs is not disturbed"),
         Binding("K,ctrl+up", "shift(-1)", "Sooner", id="queue.sooner", tooltip="One place nearer to the front"),
         Binding("J,ctrl+down", "shift(1)", "Later", id="queue.later", tooltip="One place further back"),
+        Binding("plus", "priority(1)", "Higher", show=False, id="queue.higher", tooltip="A higher priority: before all of a lower one"),
+        Binding("minus", "priority(-1)", "Lower", show=False, id="queue.lower", tooltip="A lower priority: after all of a higher one"),
+        Binding("F", "fork", "Fork", show=False, id="queue.fork", tooltip="This clip again from any stage on, with other settings"),
         Binding("g", "worker", "Worker", id="queue.worker", tooltip="Start a worker, or stop it after its step"),
-        Binding("slash", "filter", "Filter", id="queue.filter", tooltip="Only jobs whose title, project or state holds these words"),
+        Binding("slash", "filter", "Filter", id="queue.filter", tooltip="Only jobs whose title, project, batch or state holds these words"),
         Binding(
             "d", "details", "Details", show=False, id="queue.details", tooltip="All about this job: settings, result, error and traceback"
         ),
-        Binding("f", "follow", "Follow", show=False, id="queue.follow", tooltip="Let the log follow its end, or stay where it is"),
+        Binding("f", "follow", "Follow", show=False, id="queue.follow", tooltip="To the end of the log, which is followed from then on"),
         Binding("X", "clear", "Clear finished", show=False, id="queue.clear", tooltip="Forget finished jobs; what they made stays"),
     ]
 
@@ -85,13 +93,12 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
             yield DeviceMeter()
             yield Static(markup=False, id="title")
             with Horizontal(id="below"):
-                yield RichLog(wrap=True, min_width=1, markup=False, highlight=False, max_lines=5000)
+                yield LogPane()
                 yield Picture(id="preview")
 
     def on_mount(self) -> None:
         """The tree has the keys; the cards are read from now on."""
         super().on_mount()
-        self.query_one(RichLog).can_focus = True
         self.query_one(JobTree).focus()
         threading.Thread(target=read_on, args=(self._tell_cards, self._stop), name="device meter", daemon=True).start()
 
@@ -118,14 +125,15 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
         tree, line = self.query_one(JobTree), self.query_one(FilterLine)
         found = snapshot.jobs
         if line.words:
-            found = tuple(job for job in found if line.matches(f"#{job.id}", job.kind, job.state, job.title, job.project.name))
+            found = tuple(job for job in found if line.matches(*_searched(job)))
         line.found(len(found), len(snapshot.jobs))
-        jobs = tuple(shortened(found))
-        tree.show(replace(snapshot, jobs=jobs))
-        more = self.query_one("#more", Static)
-        more.display = len(jobs) < len(found)
-        more.update(f"… and {len(found) - len(jobs)} more, waiting or ended before these; / finds them")
-        if tree.job is not None or not jobs:  # else the cursor is on its way, and says where it comes to
+        groups = grouped(found, batch_sizes(snapshot.jobs))
+        shown = shortened(groups)
+        tree.show(shown, snapshot, opened=bool(line.words.strip()) and len(found) <= OPENED)
+        more, hidden = self.query_one("#more", Static), len(found) - sum(len(group.jobs) for group in shown)
+        more.display = hidden > 0
+        more.update(f"… and {hidden} more, waiting or ended before these; / finds them")
+        if tree.job is not None or not found:  # else the cursor is on its way, and says where it comes to
             self._show_job(tree.job)
 
     def on_job_tree_chosen(self, message: JobTree.Chosen) -> None:
@@ -161,9 +169,15 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
 
     @property
     def job(self) -> "Job | None":
-        """The job under the cursor."""
+        """The job under the cursor; of a batch the first."""
         wanted = self.query_one(JobTree).job
         return next((job for job in self.studio.snapshot.jobs if job.id == wanted), None)
+
+    @property
+    def jobs(self) -> "list[Job]":
+        """All jobs that the line under the cursor stands for."""
+        wanted = set(self.query_one(JobTree).jobs)
+        return [job for job in self.studio.snapshot.jobs if job.id in wanted]
 
     def to_copy(self) -> str:
         """What came of the job under the cursor: its error, or the folder it made; else its title."""
@@ -176,7 +190,7 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
     def _show_job(self, job_id: int | None) -> None:
         if job_id != self._log_of:
             self._log_of, self._last_event = job_id, 0
-            self.query_one(RichLog).clear()
+            self.query_one(JobLog).clear()
         job = next((job for job in self.studio.snapshot.jobs if job.id == job_id), None)
         stages = self.studio.snapshot.stages.get(job_id, ()) if job_id is not None else ()
         preview = next((stage.preview for stage in reversed(stages) if stage.preview), None)
@@ -184,6 +198,10 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
         title = Text(no_wrap=True, overflow="ellipsis")
         if job is not None:
             title.append(f"Log of #{job.id} {plain(job.title)}", "bold")
+            if running := next((stage for stage in stages if stage.state == "running"), None):
+                words = [f"{running.name} {running.step}/{running.steps}", rate(running)]
+                words += [f"ETA {clock(running.eta)}"] if running.eta is not None else []
+                title.append("".join(f" · {word}" for word in words if word))
             if job.error:
                 title.append(f" · {plain(job.error)} · d details", self.app.theme_variables.get("error", ""))
         self.query_one("#title", Static).update(title)
@@ -195,76 +213,139 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
             )
 
     def _write(self, job_id: int, events: "list[Event]") -> None:
-        log = self.query_one(RichLog)
+        lines = []
         for event in events:
             if job_id != self._log_of or event.id <= self._last_event:
                 continue
             self._last_event = event.id
-            line = Text(f"{event.time.astimezone():%H:%M:%S} ", "dim")
+            line = Text().append(f"{event.time.astimezone():%H:%M:%S} ", "dim")
             colour = {"warning": "warning", "error": "error"}.get(event.level, "")
             line.append(plain(event.text), self.app.theme_variables.get(colour, "") if colour else "")
-            log.write(line)
+            lines.append(line)
+        self.query_one(JobLog).add(lines)
+
+    def on_log_pane_said(self, message: LogPane.Said) -> None:
+        """For the status line."""
+        self.say(message.words)
 
     # ── verbs ──
 
-    def _chosen(self) -> "Job | None":
-        """The job under the cursor; where there is none, that is said."""
-        job = self.job
-        if job is None:
-            self.say("There is no job under the cursor.")
-        return job
+    def _chosen(self, verb: "Verb") -> "list[Job]":
+        """What a verb is to be done to: the job under the cursor, or those of the batch that it fits. Where there is none, that is said."""
+        from vcd_studio.jobs.batches import fitting
 
-    def _do(self, verb: "Callable[[Store, int], Any]", words: str) -> None:
-        job = self._chosen()
-        if job is None:
-            return
+        jobs = self.jobs
+        if not jobs:
+            self.say("There is no job under the cursor.")
+        elif len(jobs) > 1 and not (jobs := fitting(jobs, verb)):
+            self.say(f"Nothing here to {verb}.")
+        return jobs
+
+    def _do(self, verb: "Callable[[Store], list[Job]]", words: str, *, wanting: bool = False) -> None:
+        """On a thread; `wanting`: see to it that a worker is there for what the verb has put into the line."""
         queue = self.studio.queue
-        self.attempt(lambda: verb(queue.store, job.id), lambda _: self.say(f"#{job.id}: {words}"))
+
+        def then(done: "list[Job]") -> None:
+            (self.enqueued if wanting else self.say)(f"{_named(done)}: {words}")
+
+        self.attempt(lambda: verb(queue.store), then)
 
     def action_cancel(self) -> None:
-        """Ask, then cancel this job."""
-        job = self._chosen()
-        if job is None:
+        """Cancel a job that waits; ask first where it runs, or where there are several."""
+        if not (jobs := self._chosen("cancel")):
             return
-        if job.state != "running":
-            self._do(lambda store, number: store.cancel(number), "cancelled")
-            return
+        numbers, running = [job.id for job in jobs], sum(job.state == "running" for job in jobs)
+        words = "cancelled" if not running else "cancelled; what runs stops after its step" if len(jobs) > 1 else "will stop after its step"
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self._do(lambda store, number: store.cancel(number), "will stop after its step")
+                self._do(lambda store: store.each(store.cancel, numbers), words)
 
-        self.app.push_screen(
-            Confirm(f"Cancel #{job.id} {job.title}?", ["It is running; it stops after its step. Finished stages are kept."], "cancel it"),
-            answered,
-        )
+        if len(jobs) == 1 and not running:
+            answered(True)
+            return
+        if len(jobs) == 1:
+            question = f"Cancel #{jobs[0].id} {jobs[0].title}?"
+            lines = ["It is running; it stops after its step. Finished stages are kept."]
+        else:
+            question = f"Cancel {len(jobs)} jobs?"
+            lines = [str(jobs[0].settings.get("written", jobs[0].title))]
+            lines += [f"{running} running: stopped after the step. Finished stages are kept."] if running else []
+            lines += [f"{len(self.jobs) - len(jobs)} of the batch have ended, and stay as they are."] if len(self.jobs) > len(jobs) else []
+        self.app.push_screen(Confirm(question, lines, "cancel it" if len(jobs) == 1 else "cancel them"), answered)
 
     def action_retry(self) -> None:
-        """Put the job back into the line."""
-        job = self._chosen()
-        if job is not None:
-            queue = self.studio.queue
-            self.attempt(lambda: queue.store.retry(job.id), lambda _: self.enqueued(f"#{job.id} is back in the line"))
+        """Put jobs back into the line."""
+        if numbers := [job.id for job in self._chosen("retry")]:
+            self._do(lambda store: store.each(store.retry, numbers), "back in the line", wanting=True)
 
     def action_pause(self) -> None:
-        """Pause or resume."""
-        job = self._chosen()
-        if job is not None and (job.state == "paused" or job.request == "pause"):
-            queue = self.studio.queue
-            self.attempt(lambda: queue.store.resume(job.id), lambda _: self.enqueued(f"#{job.id} goes on"))
-        elif job is not None:
-            self._do(lambda store, number: store.pause(number), "pauses after its step" if job.state == "running" else "paused")
+        """Pause; where there is nothing to pause any more, resume."""
+        from vcd_studio.jobs.batches import fitting
+
+        resumed = [job.id for job in fitting(self.jobs, "resume")]
+        if resumed and not fitting(self.jobs, "pause"):
+            self._do(lambda store: store.each(store.resume, resumed), "in the line again", wanting=True)
+        elif jobs := self._chosen("pause"):
+            numbers = [job.id for job in jobs]
+            running = any(job.state == "running" for job in jobs)
+            self._do(lambda store: store.each(store.pause, numbers), "pauses after its step" if running else "paused")
+
+    def action_now(self) -> None:
+        """To the front of the line."""
+        if numbers := [job.id for job in self._chosen("move")]:
+
+            def run_next(store: "Store") -> "list[Job]":
+                from vcd_studio.jobs.batches import run_now
+
+                return run_now(store, numbers)
+
+            self._do(run_next, "next to run", wanting=True)
+
+    def action_priority(self, by: int) -> None:
+        """Higher or lower than it was."""
+        if numbers := [job.id for job in self._chosen("priority")]:
+
+            def change(store: "Store") -> "list[Job]":
+                return store.each(lambda number: store.set_priority(number, store.job(number).priority + by), numbers)
+
+            self._do(change, "a higher priority" if by > 0 else "a lower priority")
 
     def action_shift(self, by: int) -> None:
-        """One place nearer to the front, or further back."""
-        job = self.job
-        line = [one.id for one in self.studio.snapshot.jobs if one.state in ("queued", "paused")]
-        if job is None or job.id not in line:
+        """Past the line before, or after: a job of an open batch past one job, anything else past a job or batch."""
+        from vcd_studio.jobs.batches import fitting, shift
+
+        numbers, line, queue = [job.id for job in fitting(self.jobs, "move")], self.query_one(JobTree).line, self.studio.queue
+        whole = line.batch is None or line.job is None
+        end = "It is the first of the line." if by < 0 else "It is the last of the line."
+
+        def told(moved: "list[Job]") -> None:
+            self.say(f"{_named(moved)}: {'sooner' if by < 0 else 'later'}" if moved else end)
+
+        if numbers:
+            self.attempt(lambda: shift(queue.store, numbers, by, whole_batches=whole), told)
+        else:
             self.say("Only waiting jobs can be moved.")
+
+    def action_fork(self) -> None:
+        """Ask for the stage, the settings and the seed; then, with the cost, whether to enqueue it."""
+        from vcd_studio.tui.screens.dialogs.fork import ForkClip, confirm_fork
+
+        job, queue = self.job, self.studio.queue
+        if job is None or job.kind != "generate":
+            self.say("There is no clip under the cursor.")
             return
-        place = line.index(job.id) + by
-        if 0 <= place < len(line):
-            self._do(lambda store, number: store.move(number, place), f"place {place + 1} of {len(line)}")
+
+        def planned(fork: "Fork | None") -> None:
+            if fork is not None:
+                self.app.push_screen(confirm_fork(fork), lambda yes: enqueue(fork) if yes else None)
+
+        def enqueue(fork: "Fork") -> None:
+            from vcd_studio.jobs.forking import enqueue_fork
+
+            self.attempt(lambda: enqueue_fork(queue.store, fork), lambda made: self.enqueued(f"Enqueued: {made.title}"))
+
+        self.app.push_screen(ForkClip(queue.store, job), planned)
 
     def action_worker(self) -> None:
         """Start a worker where none is alive; else ask whether to stop it."""
@@ -288,10 +369,8 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
         )
 
     def action_follow(self) -> None:
-        """Follow the log's end, or not."""
-        log = self.query_one(RichLog)
-        log.auto_scroll = not log.auto_scroll
-        self.say("The log follows its end." if log.auto_scroll else "The log stays where it is.")
+        """To the log's end."""
+        self.query_one(JobLog).to_end()
 
     def action_clear(self) -> None:
         """Ask, then forget finished jobs."""
@@ -314,9 +393,19 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
 
     def action_details(self) -> None:
         """Everything about the job, its traceback last."""
-        job = self._chosen()
-        if job is not None:
+        if (job := self.job) is None:
+            self.say("There is no job under the cursor.")
+        else:
             from vcd_studio.tui.screens.dialogs.dialogs import Page
             from vcd_studio.tui.widgets.queue.details import details
 
             self.app.push_screen(Page(f"Job {job.id}", details(job, self.studio.snapshot.stages.get(job.id, ()))))
+
+
+def _searched(job: "Job") -> tuple[object, ...]:
+    """Where the words of a filter are looked for."""
+    return f"#{job.id}", job.kind, job.state, job.title, job.project.name, job.batch or ""
+
+
+def _named(jobs: "list[Job]") -> str:
+    return f"#{jobs[0].id}" if len(jobs) == 1 else f"{len(jobs)} jobs"

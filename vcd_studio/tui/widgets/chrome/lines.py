@@ -12,7 +12,6 @@ from textual.widgets import Static
 
 from vcd_studio.project.text import plain
 from vcd_studio.tui.messages import Snapshot
-from vcd_studio.tui.widgets.chrome.bars import clock
 
 if TYPE_CHECKING:
     from vcd_studio.tui.app import StudioApp
@@ -111,24 +110,13 @@ def describe(snapshot: Snapshot) -> Text:
     queued, failed, running = states["queued"], states["failed"] + states["set-aside"], snapshot.running()
     counts = [f"{count} {word}" for count, word in ((len(running), "running"), (queued, "queued"), (failed, "failed")) if count]
     if snapshot.left is not None and (running or queued):
-        counts.append(_time_left(snapshot))
+        counts.append(snapshot.left.words())
     text = Text(", ".join(parts) + " │ " + (", ".join(counts) or "queue empty"))
     for job in running[:1]:
         stage = next((stage for stage in snapshot.stages.get(job.id, ()) if stage.state == "running"), None)
         step = f"{stage.name} {stage.step}/{stage.steps} · " if stage else ""  # before the title, which may be cut
         text.append(f" │ {step}{plain(job.title)}")
     return text
-
-
-def _time_left(snapshot: Snapshot) -> str:
-    """`ETA 4:10` for all that runs and waits; `> 4:10` where some of it is like nothing done before."""
-    left = snapshot.left
-    if left is None or (left.unknown and not left.seconds):
-        return "ETA unknown"
-    more = "> " if left.unknown else ""
-    if all(worker.state == "dead" for worker in snapshot.workers):  # nobody comes nearer to any end
-        return f"{more}{clock(left.seconds)} of work"
-    return f"ETA {more}{clock(left.seconds)}"
 
 
 class KeysLine(Widget):

@@ -1,10 +1,11 @@
 """How long the whole queue will take: what runs by its rate, what waits by what jobs like it took."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vcd_studio.jobs.model import job_progress
+from vcd_studio.tui.widgets.chrome.bars import clock
 
 if TYPE_CHECKING:
     from vcd_studio.jobs.model import Job, Stage
@@ -15,10 +16,34 @@ Stages = Mapping[int, "Sequence[Stage]"]
 
 @dataclass(frozen=True)
 class TimeLeft:
-    """Seconds of all running and queued jobs of which something is known, and how many there are of which nothing is."""
+    """Seconds of all running and queued jobs of which something is known, and how many there are of which nothing is.
+
+    `jobs` has the seconds of each of them, None where nothing is known; `workers` share the line, and 0 come nearer to no end.
+    """
 
     seconds: float = 0.0
     unknown: int = 0
+    jobs: Mapping[int, float | None] = field(default_factory=dict)
+    workers: int = 1
+
+    def of(self, jobs: "Sequence[Job]") -> "TimeLeft | None":
+        """That of some jobs, as if they were all of the queue; None where none of them runs or waits."""
+        some = {job.id: self.jobs[job.id] for job in jobs if job.id in self.jobs}
+        running = [some[job.id] or 0.0 for job in jobs if job.state == "running" and job.id in some]
+        return time_left(some, max(running, default=0.0), self.workers) if some else None
+
+    def words(self) -> str:
+        """`ETA 4:10`; `ETA > 4:10` where some of it is like nothing done before, `4:10 of work` where nobody is at it."""
+        if self.unknown and not self.seconds:
+            return "ETA unknown"
+        more = "> " if self.unknown else ""
+        return f"ETA {more}{clock(self.seconds)}" if self.workers else f"{more}{clock(self.seconds)} of work"
+
+
+def time_left(jobs: Mapping[int, float | None], longest: float, workers: int) -> TimeLeft:
+    """No less than the longest running job needs."""
+    known = [seconds for seconds in jobs.values() if seconds is not None]
+    return TimeLeft(max(longest, sum(known) / max(1, workers)), len(jobs) - len(known), jobs, workers)
 
 
 class Estimates:
@@ -30,12 +55,12 @@ class Estimates:
         self._jobs: dict[int, tuple[Job, Sequence[Stage], float | None]] = {}
 
     def left(self, store: "Store", jobs: "Sequence[Job]", stages: Stages, workers: int = 1) -> TimeLeft:
-        """For `workers` that share the line: no less than the longest running job needs. Paused jobs are not counted."""
+        """For `workers` that share the line. Paused jobs are not counted."""
         done = [job for job in jobs if job.state == "done"]
         if self._done != (numbers := tuple(job.id for job in done)):
             self._done, self._clips, self._jobs = numbers, {}, {}
-        line: list[float] = []
-        longest, unknown = 0.0, 0
+        line: dict[int, float | None] = {}
+        longest = 0.0
         for job in jobs:
             if job.state not in ("running", "queued"):
                 continue
@@ -43,14 +68,10 @@ class Estimates:
             known = self._jobs.get(job.id)
             if known is None or known[0] is not job or known[1] is not parts:
                 known = self._jobs[job.id] = job, parts, self._job(store, job, stages, done)
-            seconds = known[2]
-            if seconds is None:
-                unknown += 1
-                continue
-            line.append(seconds)
+            line[job.id] = known[2]
             if job.state == "running":
-                longest = max(longest, seconds)
-        return TimeLeft(max(longest, sum(line) / max(1, workers)), unknown)
+                longest = max(longest, known[2] or 0.0)
+        return time_left(line, longest, workers)
 
     def _job(self, store: "Store", job: "Job", stages: Stages, done: "list[Job]") -> float | None:
         unfinished = [stage for stage in stages.get(job.id, ()) if stage.state != "done"]

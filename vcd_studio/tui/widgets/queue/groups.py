@@ -1,0 +1,57 @@
+"""The lines of the queue: jobs that were enqueued together are one, be there four of them or ten thousand."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vcd_studio.jobs.model import Job, JobState
+
+MOST = 400  # lines on the tree at once: more of them nobody reads, and a filter finds the others
+
+
+@dataclass(frozen=True)
+class Group:
+    """One line: a job, or those of a batch, in the order of the queue. `of`: how many the batch has, be they found by a filter or not."""
+
+    jobs: "tuple[Job, ...]"
+    of: int = 1
+
+    @property
+    def batch(self) -> str | None:
+        """The batch that opens into jobs; None for a job alone."""
+        return self.jobs[0].batch if self.of > 1 else None
+
+    @property
+    def state(self) -> "JobState":
+        """That of its first job; where all have ended, failed where one has."""
+        states = {job.state for job in self.jobs} if self.is_finished else set()
+        return next((state for state in ("failed", "set-aside", "done") if state in states), self.jobs[0].state)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all its jobs have ended: those that have not come first."""
+        return self.jobs[0].is_finished
+
+
+def batch_sizes(jobs: "Sequence[Job]") -> Mapping[str, int]:
+    """How many jobs each batch has."""
+    return Counter(job.batch for job in jobs if job.batch)
+
+
+def grouped(jobs: "Sequence[Job]", sizes: Mapping[str, int]) -> list[Group]:
+    """The jobs as lines, each where its first job stands."""
+    found: dict[str | int, list[Job]] = {}
+    for job in jobs:
+        found.setdefault(job.batch or job.id, []).append(job)
+    return [Group(tuple(together), sizes.get(str(key), 1)) for key, together in found.items()]
+
+
+def shortened(groups: Sequence[Group]) -> Sequence[Group]:
+    """All lines, or of too many those that matter first: what runs, the front of the line, and what ended last."""
+    if len(groups) <= MOST:
+        return groups
+    ended = next((at for at, group in enumerate(groups) if group.is_finished), len(groups))
+    front = min(ended, max(MOST // 2, MOST - (len(groups) - ended)))
+    return [*groups[:front], *groups[ended : ended + MOST - front]]
