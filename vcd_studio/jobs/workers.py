@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from vcd_studio.jobs.model import Job, WorkerId
+from vcd_studio.jobs.model import CLUSTERS, Job, WorkerId
 from vcd_studio.jobs.processes import detached, is_alive, last_line, reap
 from vcd_studio.jobs.store import Store
 from vcd_studio.locations import store_path, worker_dir
@@ -72,6 +72,8 @@ def read_lock(path: Path) -> tuple[WorkerId, str] | None:
 
 def resolve_device(device: str = "auto") -> str:
     """ "auto" as a device: the first NVIDIA card where there is one and torch was built for it, else the CPU. Asks no torch."""
+    if device in CLUSTERS:
+        return device
     if device != "auto":
         named = re.fullmatch(r"cpu|cuda(?::(\d{1,3}))?", device)
         if named is None:
@@ -83,6 +85,16 @@ def resolve_device(device: str = "auto") -> str:
         return "cpu" if "+cpu" in importlib.metadata.version("torch") else "cuda:0"
     except importlib.metadata.PackageNotFoundError:
         return "cpu"
+
+
+def module_of(device: str) -> str:
+    """What ``python -m`` runs as the device's worker: for a cluster, its relay."""
+    return "vcd_studio.cluster" if device in CLUSTERS else "vcd_studio.worker"
+
+
+def takes(worker: str, device: str | None) -> bool:
+    """Whether a worker on the one device takes the jobs of the other (None: of any)."""
+    return worker == device or (device is None and worker not in CLUSTERS)
 
 
 def status(store: Store | None = None) -> list[WorkerStatus]:
@@ -112,7 +124,7 @@ def start(device: str = "auto") -> WorkerStatus:
     if holder and is_alive(holder[0]):
         raise already_running(device, holder[0].pid)
     _prepare_folder()
-    process = detached(["vcd_studio.worker", "--device", device], log_path(device))
+    process = detached([module_of(device), "--device", device], log_path(device))
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         holder = read_lock(lock_path(device))
