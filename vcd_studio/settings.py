@@ -17,6 +17,8 @@ from vcd_studio.project.toml_file import explain, read_toml
 Graphics = Literal["auto", "sixel", "kitty", "halfcell", "off"]
 Precision = Literal["auto", "fp16", "bf16", "fp32"]
 """Of clips; auto is fp16 on a card and fp32 on the CPU. Learning is in fp32 everywhere."""
+OptionName = Annotated[str, Field(pattern=r"^[a-z][a-z-]*$")]
+OneLine = Annotated[str, Field(pattern=r"^[^\n\r]*$")]
 PREFIX = "VCD_"
 
 
@@ -48,6 +50,26 @@ class DescriberSettings(BaseModel):
         return url
 
 
+class ClusterSettings(BaseModel):
+    """``[cluster]``: jobs that are handed to Slurm, through ``folder``, which this machine and the nodes share; without it none are.
+
+    Of each job: ``minutes`` until Slurm takes its node away (it is then put back into Slurm's line, and goes on), ``gpus`` (0: the CPU),
+    ``cpus``, ``memory`` in GB (0: what the site gives), ``partition``, further ``options`` of sbatch by name, and ``setup``: shell lines
+    that come first. ``at_once`` is how many jobs Slurm may have of us.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    folder: Annotated[str, Field(pattern=r"^(/.*)?$")] = ""
+    partition: Annotated[str, Field(pattern=r"^[\w,.-]*$")] = ""
+    minutes: Annotated[int, Field(strict=True, ge=5)] = 240
+    gpus: Annotated[int, Field(strict=True, ge=0, le=1)] = 1
+    cpus: Annotated[int, Field(strict=True, ge=1)] = 4
+    memory: Annotated[int, Field(strict=True, ge=0)] = 0
+    at_once: Annotated[int, Field(strict=True, ge=1)] = 50
+    options: dict[OptionName, OneLine] = Field(default_factory=dict)
+    setup: tuple[str, ...] = ()
+
+
 class SettingsFile(BaseModel):
     """What settings.toml may say."""
 
@@ -58,6 +80,7 @@ class SettingsFile(BaseModel):
     precision: Precision = "auto"
     keymap: dict[str, str] = Field(default_factory=dict)
     describer: DescriberSettings = DescriberSettings()
+    cluster: ClusterSettings = ClusterSettings()
 
 
 class Settings(BaseSettings, SettingsFile):

@@ -77,7 +77,7 @@ def start_worker(devices: Collection[str | None] = (None,)) -> None:
     from vcd_studio.settings import load_settings
 
     for device in sorted(devices, key=lambda device: device or "~"):  # any comes last, when named ones may be there for it
-        if not any(worker.state != "dead" and device in (None, worker.device) for worker in workers.status()):
+        if not any(worker.state != "dead" and workers.takes(worker.device, device) for worker in workers.status()):
             worker = workers.ensure_running(device or load_settings().device)
             tell(f"Started a worker on {worker.device} (pid {worker.pid}).")
 
@@ -138,7 +138,7 @@ def _somebody_works(view: View, devices: Collection[str | None]) -> bool:
     from vcd_studio.jobs import workers
     from vcd_studio.settings import load_settings
 
-    there = [worker for worker in workers.status() if None in devices or worker.device in devices]
+    there = [worker for worker in workers.status() if any(workers.takes(worker.device, device) for device in devices)]
     if any(worker.state != "dead" for worker in there):
         return True
     if not there:

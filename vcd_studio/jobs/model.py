@@ -15,6 +15,8 @@ Outcome = Literal["running", "done", "failed", "cancelled", "paused", "requeued"
 Level = Literal["info", "warning", "error"]
 Request = Literal["cancel", "pause"]
 
+CLUSTERS = ("slurm",)
+"""Devices that are many machines: a relay takes their jobs, and theirs alone, and the cluster's nodes do them."""
 JOB_STATES: tuple[JobState, ...] = get_args(JobState)
 FINISHED: tuple[JobState, ...] = ("done", "failed", "cancelled", "set-aside")
 """The states that clear_finished() removes and that nothing but retry() leaves."""

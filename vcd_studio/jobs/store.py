@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from vcd_studio.jobs.database import Database, StoreError
 from vcd_studio.jobs.model import (
+    CLUSTERS,
     FINISHED,
     HIGHEST_PRIORITY,
     Attempt,
@@ -51,11 +52,16 @@ NEXT = """
 """
 """The next job of a device: the first of those that take any, or of its own."""
 
-CLAIM = f"""
+NEXT_OF_ITS_OWN = "SELECT id FROM job WHERE state = 'queued' AND device = :device ORDER BY priority DESC, position, id LIMIT 1"
+"""The next job of a cluster, which takes none that did not ask for it."""
+
+TAKE = """
     UPDATE job SET state = 'running', started = coalesce(started, :now), finished = NULL, request = NULL
-    WHERE id = ({NEXT})
+    WHERE id = ({})
     RETURNING *
 """
+CLAIM = TAKE.format(NEXT)
+CLAIM_OF_ITS_OWN = TAKE.format(NEXT_OF_ITS_OWN)
 
 ORDER = """
     CASE state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 WHEN 'paused' THEN 2 ELSE 3 END,
@@ -181,7 +187,7 @@ class Store:
     def waiting(self, device: str) -> bool:
         """Whether a worker on this device would find a job."""
         with self.database.read() as connection:
-            row = connection.execute(NEXT, {"device": device}).fetchone()
+            row = connection.execute(NEXT_OF_ITS_OWN if device in CLUSTERS else NEXT, {"device": device}).fetchone()
         return row is not None
 
     # ── a person's verbs ──
@@ -357,8 +363,9 @@ class Store:
     def claim(self, worker: WorkerId, device: str) -> Job | None:
         """Take the next job that may run on this device; None when there is none. Two workers never get the same."""
         now = time.time()
+        claim = CLAIM_OF_ITS_OWN if device in CLUSTERS else CLAIM
         with self.database.write() as connection:
-            row = connection.execute(CLAIM, {"now": now, "device": device}).fetchone()
+            row = connection.execute(claim, {"now": now, "device": device}).fetchone()
             if row is None:
                 return None
             connection.execute(
@@ -446,7 +453,10 @@ class Store:
         self.release(job_id, asked[self.requested(job_id)], reason)
 
     def recover(self, alive: Callable[[WorkerId], bool]) -> list[Job]:
-        """Take back the running jobs of dead workers; those touched. The second crash of the same job sets it aside."""
+        """Take back the running jobs of dead workers; those touched. The second crash of the same job sets it aside.
+
+        A cluster's job runs elsewhere, so the death of its relay says nothing against it.
+        """
         touched = []
         for attempt in self.open_attempts():
             if alive(attempt.worker):
@@ -459,7 +469,7 @@ class Store:
                 ).fetchone()
                 if row is None:
                     continue
-                self._recover_one(attempt, row["request"], row["crashes"] + 1)
+                self._recover_one(attempt, row["request"], row["crashes"] + (attempt.device not in CLUSTERS))
             touched.append(self.job(attempt.job_id))
         return touched
 
@@ -529,7 +539,8 @@ class Store:
             "SELECT name, step, steps FROM stage WHERE job_id = ? AND state = 'running'", (attempt.job_id,)
         ).fetchone()
         where = f" in stage {stage['name']}, step {stage['step']} of {stage['steps']}" if stage else ""
-        reason = f"The worker (pid {attempt.worker.pid}) ended without a word{where}."
+        who = "relay" if attempt.device in CLUSTERS else "worker"
+        reason = f"The {who} (pid {attempt.worker.pid}) ended without a word{where}."
         level: Level = "warning"
         if request == "cancel":
             self._end(attempt.job_id, "cancelled", "crashed", reason=reason)

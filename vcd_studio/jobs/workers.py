@@ -14,7 +14,7 @@ from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, Literal
 
-from vcd_studio.jobs.model import Job, WorkerId
+from vcd_studio.jobs.model import CLUSTERS, Job, WorkerId
 from vcd_studio.jobs.processes import detached, is_alive, last_line, reap
 from vcd_studio.jobs.store import Store
 from vcd_studio.locations import store_path, worker_dir
@@ -87,6 +87,8 @@ def read_lock(path: Path) -> Holder | None:
 
 def resolve_device(device: str = "auto") -> str:
     """ "auto" as a device: the first NVIDIA card where there is one and torch was built for it, else the CPU. Asks no torch."""
+    if device in CLUSTERS:
+        return device
     if device != "auto":
         named = re.fullmatch(r"cpu|cuda(?::(\d{1,3}))?", device)
         if named is None:
@@ -110,6 +112,16 @@ def every_device() -> list[str]:
     cards, visible = devices.read_cards().cards, os.environ.get("CUDA_VISIBLE_DEVICES")
     counted = takewhile(lambda name: devices.card_of(name, cards, visible), (f"cuda:{number}" for number in count()))
     return list(counted) or [first]
+
+
+def module_of(device: str) -> str:
+    """What ``python -m`` runs as the device's worker: for a cluster, its relay."""
+    return "vcd_studio.cluster" if device in CLUSTERS else "vcd_studio.worker"
+
+
+def takes(worker: str, device: str | None) -> bool:
+    """Whether a worker on the one device takes the jobs of the other (None: of any)."""
+    return worker == device or (device is None and worker not in CLUSTERS)
 
 
 def status(store: Store | None = None) -> list[WorkerStatus]:

@@ -1,4 +1,4 @@
-"""``python -m vcd_studio.worker.keeper --device auto|cpu|cuda:N [--once]``: a small process that starts a worker again whenever it dies."""
+"""``python -m vcd_studio.worker.keeper --device DEVICE [--once]``: a small process that starts a worker again whenever it dies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-from vcd_studio.jobs.workers import lock_path, read_lock, resolve_device
+from vcd_studio.jobs.workers import lock_path, module_of, read_lock, resolve_device
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
 
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(plain(str(error)), file=sys.stderr)
         return WRONG_INPUT
-    return keep([sys.executable, "-m", "vcd_studio.worker", *(["--once"] if options.once else [])], device)
+    return keep([sys.executable, "-m", module_of(device), *(["--once"] if options.once else [])], device)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,50 @@
+"""``python -m vcd_studio.cluster --device slurm [--once] [--kept]``: the relay's process."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from vcd_studio.cluster.ready import need_cluster
+from vcd_studio.jobs.model import CLUSTERS
+from vcd_studio.jobs.processes import id_of
+from vcd_studio.jobs.store import Store, StoreError
+from vcd_studio.project.errors import InputError
+from vcd_studio.project.text import plain
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 when asked to end or done, 1 when the queue failed, 2 for wrong input (a second relay, a setting that is missing)."""
+    parser = argparse.ArgumentParser(prog="python -m vcd_studio.cluster", description="Hand the queue's jobs to a cluster.")
+    parser.add_argument("--device", default="slurm", choices=CLUSTERS, help="which cluster (default: slurm)")
+    parser.add_argument("--once", action="store_true", help="end when no job is left")
+    parser.add_argument("--kept", action="store_true", help="the process that started this one starts it again if it dies")
+    options = parser.parse_args(arguments)
+    try:
+        settings = need_cluster(options.device)
+        from vcd_studio.cluster.relay import Relay
+        from vcd_studio.cluster.slurm import Slurm
+        from vcd_studio.worker.lease import Lease, WakeUp
+
+        keeper = id_of(os.getppid()) if options.kept else None
+        with Store() as store, Lease(options.device, keeper) as lease, WakeUp(lease.device) as wake_up:
+            relay = Relay(store, lease, wake_up, Slurm(settings), settings)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, relay.end)
+            print(f"relay {lease.worker.pid} holds {lease.device}; queue {store.path}; shared folder {relay.folder}", flush=True)
+            relay.run(once=options.once)
+            print(f"relay {lease.worker.pid} ends", flush=True)
+    except StoreError as error:
+        print(plain(str(error)), file=sys.stderr)
+        return 1
+    except InputError as error:
+        print(plain(str(error)), file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
