@@ -22,6 +22,7 @@ Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 Follow = Annotated[bool, typer.Option("--follow", help="Stay and show the progress until it is done (the work goes on without you too).")]
 NoWorker = Annotated[bool, typer.Option("--no-worker", help="Put it into the queue only; do not start a worker.")]
 Priority = Annotated[int, typer.Option("--priority", metavar="N", help="-99 to 99: before all of a lower one, after all of a higher.")]
+On = Annotated[str | None, typer.Option("--on", metavar="CLUSTER", help="Hand it to a cluster that is already there: slurm.")]
 ProjectPath = Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder.")]
 
 

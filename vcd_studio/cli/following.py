@@ -63,10 +63,14 @@ def job_object(job: Job, stages: Sequence[Stage]) -> dict[str, Any]:
     }
 
 
-def need_worker(no_worker: bool) -> None:
-    """InputError, before anything is enqueued, where a worker could not run at all."""
+def need_worker(no_worker: bool, on: str | None = None) -> None:
+    """InputError, before anything is enqueued, where a worker could not run at all, or nothing be handed to the cluster ``on``."""
     from importlib.util import find_spec
 
+    if on is not None:
+        from vcd_studio.cluster.ready import need_cluster
+
+        need_cluster(on)
     if not no_worker and (find_spec("torch") is None or find_spec("diffusers") is None):
         raise InputError("A worker needs torch and diffusers; pip install 'vcd-studio[diffusion]', or enqueue with --no-worker.")
 

@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, WORK_FAILED, Follow, Json, NoWorker, Priority, ProjectPath, answer, duration, size, table, tell
+from vcd_studio.cli.answers import (
+    EXAMPLE,
+    WORK_FAILED,
+    Follow,
+    Json,
+    NoWorker,
+    On,
+    Priority,
+    ProjectPath,
+    answer,
+    duration,
+    size,
+    table,
+    tell,
+)
 from vcd_studio.cli.following import finish, job_object, need_worker
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
@@ -32,6 +46,7 @@ def generate(
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A generation setting; may be repeated.")] = None,
     video: Annotated[Path | None, typer.Option("--input", metavar="VIDEO", help="Start from this video (stages face and tiled).")] = None,
     device: Annotated[str | None, typer.Option("--device", metavar="D", help="Only on this device: cpu or cuda:N; else any.")] = None,
+    on: On = None,
     priority: Priority = 0,
     follow: Follow = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be made, and enqueue nothing.")] = False,
@@ -48,7 +63,10 @@ def generate(
     from vcd_studio.project.project import Project, remember_project
     from vcd_studio.project.settings import override_from_text
 
-    only = None if device in (None, "auto") else resolve_device(device)
+    if on is not None and device is not None:
+        raise InputError("Give --on or --device: the nodes of a cluster choose their devices themselves.")
+    need_worker(no_worker or dry_run, on)
+    only = on if on is not None else None if device in (None, "auto") else resolve_device(device)
     opened = Project.open(project)
     plan = plan_generate(
         opened,
@@ -67,7 +85,6 @@ def generate(
     if dry_run:
         answer(plan_object(plan), _plan_lines(plan), as_json)
         return
-    need_worker(no_worker)
     if not yes:
         _ask(plan)
     remember_project(opened.path)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, INPUT_WRONG, Follow, Json, NoWorker, Priority, ProjectPath, answer, group, table, tell
+from vcd_studio.cli.answers import EXAMPLE, INPUT_WRONG, Follow, Json, NoWorker, On, Priority, ProjectPath, answer, group, table, tell
 from vcd_studio.cli.following import finish, job_object, need_worker
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
@@ -80,6 +80,7 @@ def segment(
     text_threshold: Annotated[
         float | None, typer.Option("--text-threshold", metavar="X", help="How sure of the noun, 0 to 1.")
     ] = None,
+    on: On = None,
     follow: Follow = False,
     no_worker: NoWorker = False,
     as_json: Json = False,
@@ -96,11 +97,11 @@ def segment(
         raise InputError("Each photo has boxes of its own: name the photo too, as --photo 03.jpg --box 2.")
     given = {"box_threshold": box_threshold, "text_threshold": text_threshold}
     thresholds = {key: value for key, value in given.items() if value is not None}
-    need_worker(no_worker)
+    need_worker(no_worker, on)
     if not no_worker:
         need_pack(opened.pack)
     with Store() as store:
-        job = enqueue_segment(store, opened, name, photo=photo, pick=pick, thresholds=thresholds)
+        job = enqueue_segment(store, opened, name, photo=photo, pick=pick, thresholds=thresholds, device=on)
         jobs = finish(store, [job], follow=follow, no_worker=no_worker)
         answer(job_object(jobs[0], store.stages(job.id)), _segmented(jobs[0].result.get("photos", [])), as_json)
 
@@ -137,6 +138,7 @@ def train(
     consent: Annotated[
         bool | None, typer.Option("--consent/--no-consent", help="A person answers anew whether they agree to clips; it is kept.")
     ] = None,
+    on: On = None,
     priority: Priority = 0,
     follow: Follow = False,
     no_worker: NoWorker = False,
@@ -153,7 +155,7 @@ def train(
     opened = Project.open(project)
     identity = opened.identity(name)
     overrides = dict(override_from_text(change) for change in changes or [])
-    need_worker(no_worker)
+    need_worker(no_worker, on)
     if not no_worker:
         need_pack(opened.pack, training=True)
     if consent is not None:
@@ -161,7 +163,7 @@ def train(
     for warning in check_agreed([identity]):
         tell(warning)
     with Store() as store:
-        job = enqueue_train(store, opened, identity, overrides, priority=priority)
+        job = enqueue_train(store, opened, identity, overrides, priority=priority, device=on)
         jobs = finish(store, [job], follow=follow, no_worker=no_worker)
         result = jobs[0].result
         lines = [f"Tokens: {result['tokens']}, loss {result['loss']:.4f}"] if "tokens" in result and result.get("loss") is not None else []

@@ -188,8 +188,11 @@ def _all(
         jobs = verb(store, numbers)
         stages = store.all_stages([job.id for job in jobs])
     workers.wake()
-    if wanting and not any(worker.state != "dead" for worker in workers.status()):
-        tell("No worker runs; vcd-studio worker start begins with what waits.")
+    living = [worker.device for worker in workers.status() if worker.state != "dead"]
+    lonely = {job.device for job in jobs if not any(workers.takes(device, job.device) for device in living)} if wanting else set()
+    for device in lonely:
+        option = f" --device {device}" if device else ""
+        tell(f"No worker runs{f' on {device}' if device else ''}; vcd-studio worker start{option} begins with what waits.")
     lines = [f"job {job.id} is {job.state}{_also(job)}" for job in jobs]
     answer([job_object(job, stages[job.id]) for job in jobs], lines, as_json)
 

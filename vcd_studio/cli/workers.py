@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vcd_studio.jobs.workers import WorkerStatus
 
 app = group("worker", "The process that does the work, one a device; it outlives the terminal.", "vcd-studio worker status")
-Device = Annotated[str | None, typer.Option("--device", metavar="D", help="auto, cpu or cuda:N; without it, what your settings say.")]
+Device = Annotated[str | None, typer.Option("--device", metavar="D", help="auto, cpu, cuda:N, slurm; without it, what your settings say.")]
 
 
 @app.command("start", epilog=f"{EXAMPLE} vcd-studio worker start --device cuda:0")
@@ -27,13 +27,14 @@ def start(
     every: Annotated[bool, typer.Option("--all", help="One on each card; on the CPU where there is no card.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Start a worker in the background."""
+    """Start a worker in the background; for a cluster, the relay that hands jobs to it."""
     from vcd_studio.jobs import workers
+    from vcd_studio.jobs.model import CLUSTERS
 
     if every and device is not None:
         raise InputError("--all is every device; leave --device out.")
     chosen = workers.every_device() if every else [_device(device)]
-    need_worker(no_worker=False)
+    need_worker(no_worker=False, on=next((name for name in chosen if name in CLUSTERS), None))
     started = [workers.ensure_running(name) if every else workers.start(name) for name in chosen]
     lines = [
         f"A worker runs on {worker.device} (pid {worker.pid}); its log is {workers.log_path(name)}"
@@ -87,9 +88,10 @@ def run(
 ) -> None:
     """Keep a worker from the foreground (for systemd, Slurm, containers); interrupting ends it after its step, dying starts it again."""
     from vcd_studio.jobs import workers
+    from vcd_studio.jobs.model import CLUSTERS
 
     chosen = workers.resolve_device(_device(device))
-    need_worker(no_worker=False)
+    need_worker(no_worker=False, on=chosen if chosen in CLUSTERS else None)
     there = workers.living_on(chosen)
     if there is not None:  # said here, once, and before an answer that would be untrue
         raise workers.already_running(chosen, there.pid)
@@ -109,10 +111,12 @@ def worker_object(worker: WorkerStatus) -> dict[str, Any]:
 def _device(given: str | None) -> str:
     import re
 
+    from vcd_studio.jobs.model import CLUSTERS
+
     if given is None:
         from vcd_studio.settings import load_settings
 
         return load_settings().device
-    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", given):
-        raise InputError(f"{quoted(given)} is no device; give auto, cpu or cuda:N.")
+    if given not in CLUSTERS and not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", given):
+        raise InputError(f"{quoted(given)} is no device; give auto, cpu, cuda:N, or the name of a cluster ({', '.join(CLUSTERS)}).")
     return "cuda:0" if given == "cuda" else given

@@ -72,11 +72,12 @@ def enqueue_segment(
     photo: str | None = None,
     pick: Pick = "best",
     thresholds: Mapping[str, float] | None = None,
+    device: str | None = None,
 ) -> Job:
     """Masks for the identity's photos in the automatic state, but for those whose boxes a person picked; or for ``photo`` alone.
 
     ``pick``: the best box of each photo, all its boxes, or some by their places from 0, best first. ``thresholds``: SegmentationSettings
-    by name, for this job. InputError when there is nothing to do.
+    by name, for this job. ``device``: the one that must do it; None for any. InputError when there is nothing to do.
     """
     identity = _identity(project, identity)
     names = [identity.photo(photo).name] if photo is not None else _unpicked(identity)
@@ -91,7 +92,7 @@ def enqueue_segment(
     if pick != "best":
         settings["pick"] = pick
     title = f"masks of {identity.name}" if photo is None else f"mask of {identity.name}, {photo}"
-    job = store.enqueue("segment", project.path, title, ["segment"], settings)
+    job = store.enqueue("segment", project.path, title, ["segment"], settings, device=device)
     wake()
     return job
 
@@ -115,6 +116,7 @@ def enqueue_train(
     *,
     preset: str | None = None,
     priority: int = 0,
+    device: str | None = None,
 ) -> Job:
     """Train the identity by its settings' method; photos without a mask are segmented first. ``overrides``: TrainingSettings by name."""
     identity = _identity(project, identity)
@@ -132,7 +134,7 @@ def enqueue_train(
         settings["with_tokens"] = _tokens_snapshot(identity)
     how = "" if training.method == "tokens" else f" by {training.method}"
     title = f"train {identity.name}{how}, {training.steps} steps"
-    job = store.enqueue("train", project.path, title, ["train"], settings, priority=priority)
+    job = store.enqueue("train", project.path, title, ["train"], settings, priority=priority, device=device)
     wake()
     return job
 

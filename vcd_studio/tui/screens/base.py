@@ -1,7 +1,7 @@
 """What all screens share: the lines around them, work on threads with its complaints, and pictures kept up to date."""
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual.app import ComposeResult
@@ -125,11 +125,12 @@ class StudioScreen(Screen[None]):
         self.studio.complain(str(DescriberOff()))
         return None
 
-    def enqueued(self, words: str) -> None:
-        """Say what was put into the queue, and see to it that a worker is there for it."""
+    def enqueued(self, words: str, devices: Iterable[str | None] = (None,)) -> None:
+        """Say what was put into the queue, and see to it that a worker is there for it; `devices`: those that must do it, None for any."""
         self.say(words)
-        device = self.studio.settings.device if self.studio.settings else "auto"
-        self.attempt(lambda: self.studio.queue.workers.ensure_running(device), group="worker")
+        usual = self.studio.settings.device if self.studio.settings else "auto"
+        wanted = {device or usual for device in devices}
+        self.attempt(lambda: [self.studio.queue.workers.ensure_running(device) for device in wanted], group="worker")
 
     def _look_at_files(self) -> None:
         if not self.is_active or self.studio.terminal.graphics == "off":

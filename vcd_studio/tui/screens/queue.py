@@ -246,7 +246,8 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
         queue = self.studio.queue
 
         def then(done: "list[Job]") -> None:
-            (self.enqueued if wanting else self.say)(f"{_named(done)}: {words}")
+            said = f"{_named(done)}: {words}"
+            self.enqueued(said, {job.device for job in done}) if wanting else self.say(said)
 
         self.attempt(lambda: verb(queue.store), then)
 
