@@ -44,8 +44,11 @@ def grouped(jobs: "Sequence[Job]", sizes: Mapping[str, int]) -> list[Group]:
     """The jobs as lines, each where its first job stands."""
     found: dict[str | int, list[Job]] = {}
     for job in jobs:
-        found.setdefault(job.batch or job.id, []).append(job)
-    return [Group(tuple(together), sizes.get(str(key), 1)) for key, together in found.items()]
+        if job.batch in found:
+            found[job.batch].append(job)
+        else:
+            found[job.batch or job.id] = [job]
+    return [Group(tuple(together), sizes.get(together[0].batch or "", 1)) for together in found.values()]
 
 
 def shortened(groups: Sequence[Group]) -> Sequence[Group]:
