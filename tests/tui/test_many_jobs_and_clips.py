@@ -18,7 +18,7 @@ from vcd_studio.tui.app import StudioApp
 from vcd_studio.tui.screens import clips as clips_screen
 from vcd_studio.tui.widgets.clips.shelf import Shelf
 from vcd_studio.tui.widgets.queue import tree
-from vcd_studio.tui.widgets.queue.groups import MOST, grouped, shortened
+from vcd_studio.tui.widgets.queue.groups import MOST, grouped
 from vcd_studio.tui.widgets.queue.labels import job_label
 from vcd_studio.tui.widgets.queue.tree import JobTree
 
@@ -38,7 +38,7 @@ def test_of_too_many_the_front_of_the_line_and_the_newest_ended_are_shown(
     with store.database.write() as connection:
         connection.execute("UPDATE job SET state = 'done', finished = id WHERE id > ?", (waiting,))
     jobs = store.jobs()
-    shown = [group.jobs[0] for group in shortened(grouped(jobs, {}))]
+    shown = [group.jobs[0] for group in grouped(jobs, {})]
     assert len(shown) == min(MOST, len(jobs))
     lines = [job.id for job in shown if job.state == "queued"], [job.id for job in shown if job.state == "done"]
     assert all(len(line) >= min(MOST // 2, of) for line, of in zip(lines, (waiting, ended), strict=True))

@@ -20,7 +20,7 @@ from vcd_studio.tui.widgets.chrome.bars import clock, rate
 from vcd_studio.tui.widgets.chrome.filter import FilterLine
 from vcd_studio.tui.widgets.pictures.picture import Picture
 from vcd_studio.tui.widgets.pictures.source import Source
-from vcd_studio.tui.widgets.queue.groups import batch_sizes, grouped, shortened
+from vcd_studio.tui.widgets.queue.groups import batch_sizes, grouped
 from vcd_studio.tui.widgets.queue.log import JobLog, LogPane
 from vcd_studio.tui.widgets.queue.meter import DeviceMeter
 from vcd_studio.tui.widgets.queue.tree import JobTree
@@ -127,8 +127,7 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
         if line.words:
             found = tuple(job for job in found if line.matches(*_searched(job)))
         line.found(len(found), len(snapshot.jobs))
-        groups = grouped(found, batch_sizes(snapshot.jobs))
-        shown = shortened(groups)
+        shown = grouped(found, batch_sizes(snapshot.jobs))
         tree.show(shown, snapshot, opened=bool(line.words.strip()) and len(found) <= OPENED)
         more, hidden = self.query_one("#more", Static), len(found) - sum(len(group.jobs) for group in shown)
         more.display = hidden > 0

@@ -41,17 +41,20 @@ def batch_sizes(jobs: "Sequence[Job]") -> Mapping[str, int]:
 
 
 def grouped(jobs: "Sequence[Job]", sizes: Mapping[str, int]) -> list[Group]:
-    """The jobs as lines, each where its first job stands."""
+    """The jobs as lines, each where its first job stands; of too many lines those that matter first."""
     found: dict[str | int, list[Job]] = {}
     for job in jobs:
-        found.setdefault(job.batch or job.id, []).append(job)
-    return [Group(tuple(together), sizes.get(str(key), 1)) for key, together in found.items()]
+        if job.batch in found:
+            found[job.batch].append(job)
+        else:
+            found[job.batch or job.id] = [job]
+    return [Group(tuple(together), sizes.get(together[0].batch or "", 1)) for together in _shortened(list(found.values()))]
 
 
-def shortened(groups: Sequence[Group]) -> Sequence[Group]:
-    """All lines, or of too many those that matter first: what runs, the front of the line, and what ended last."""
-    if len(groups) <= MOST:
-        return groups
-    ended = next((at for at, group in enumerate(groups) if group.is_finished), len(groups))
-    front = min(ended, max(MOST // 2, MOST - (len(groups) - ended)))
-    return [*groups[:front], *groups[ended : ended + MOST - front]]
+def _shortened(lines: "Sequence[Sequence[Job]]") -> "Sequence[Sequence[Job]]":
+    """What runs, the front of the line, and what ended last."""
+    if len(lines) <= MOST:
+        return lines
+    ended = next((at for at, jobs in enumerate(lines) if jobs[0].is_finished), len(lines))
+    front = min(ended, max(MOST // 2, MOST - (len(lines) - ended)))
+    return [*lines[:front], *lines[ended : ended + MOST - front]]

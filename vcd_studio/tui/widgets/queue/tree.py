@@ -15,7 +15,7 @@ from vcd_studio.tui.widgets.queue.groups import MOST, Group
 from vcd_studio.tui.widgets.queue.labels import batch_label, job_label, stage_label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from vcd_studio.jobs.model import Job
 
@@ -143,7 +143,8 @@ K and J move them, + and - change their priority. F forks a clip."""
                 self._add_job(self.root, group.jobs[0], None)
             else:
                 line = Line(group.batch)
-                node = self.root.add("", line, expand=line in self._open)
+                label = self._label(line, *self._batch_words(group))  # written at once: each later word has the whole tree reckoned again
+                node = self.root.add(label or "", line, expand=line in self._open)
                 if line in self._open:
                     self._fill(node)
         self.call_after_refresh(self._put_cursor)
@@ -158,40 +159,48 @@ K and J move them, + and - change their priority. F forks a clip."""
 
     def _add_job(self, parent: TreeNode[Line], job: "Job", batch: str | None) -> None:
         line = Line(batch, job.id)
-        node = parent.add("", line, expand=line in self._open)
+        node = parent.add(self._label(line, *self._job_words(job)) or "", line, expand=line in self._open)
         for stage in self._snapshot.stages.get(job.id, ()):
-            node.add_leaf("", Line(batch, job.id, stage.id))
+            node.add_leaf(stage_label(stage, self._colour), Line(batch, job.id, stage.id))
 
     def _write(self, node: TreeNode[Line]) -> None:
         """The words of a top line and of what it has opened into, where what they were made of has changed."""
-        group, snapshot = self._group(node), self._snapshot
+        group = self._group(node)
         if group.batch is None:
             self._write_job(node, group.jobs[0])
             return
-        stages = [snapshot.stages.get(job.id, ()) for job in group.jobs]
-        left = snapshot.left.of(group.jobs) if snapshot.left is not None else None
-        shown = left.words() if left is not None else ""
-        if self._is_new(node, (group, stages, shown, self.app.theme)):
-            node.set_label(batch_label(group, stages, left, self._colour))
+        if (label := self._label(Line(group.batch), *self._batch_words(group))) is not None:
+            node.set_label(label)
         for child, job in zip(node.children, group.jobs, strict=False):
             if child.data is not None and not child.data.more:
                 self._write_job(child, job)
 
     def _write_job(self, node: TreeNode[Line], job: "Job") -> None:
-        stages = self._snapshot.stages.get(job.id, ())
-        seconds = self._snapshot.left.jobs.get(job.id) if self._snapshot.left is not None else None
-        if self._is_new(node, (job, stages, seconds, self.app.theme)):
-            node.set_label(job_label(job, stages, seconds, self._colour))
-            for child, stage in zip(node.children, stages, strict=False):
+        assert node.data is not None, "every line stands for something"
+        if (label := self._label(node.data, *self._job_words(job))) is not None:
+            node.set_label(label)
+            for child, stage in zip(node.children, self._snapshot.stages.get(job.id, ()), strict=False):
                 child.set_label(stage_label(stage, self._colour))
-        if job.state == "running" and node.data is not None and node.data not in self._opened_by_itself:
+        if job.state == "running" and node.data not in self._opened_by_itself:
             self._opened_by_itself.add(node.data)
             node.expand()
 
-    def _is_new(self, node: TreeNode[Line], made_of: object) -> bool:
-        assert node.data is not None, "every line stands for something"
-        known, self._drawn[node.data] = self._drawn.get(node.data), made_of
-        return known != made_of
+    def _label(self, line: Line, made_of: object, make: "Callable[[], Text]") -> Text | None:
+        """The words of a line; None where what they are made of is what it was."""
+        known, self._drawn[line] = self._drawn.get(line), (made_of, self.app.theme)
+        return make() if known != self._drawn[line] else None
+
+    def _batch_words(self, group: Group) -> "tuple[object, Callable[[], Text]]":
+        snapshot = self._snapshot
+        stages = [snapshot.stages.get(job.id, ()) for job in group.jobs]
+        left = snapshot.left.of(group.jobs) if snapshot.left is not None else None
+        made_of = group, stages, left.words() if left is not None else ""
+        return made_of, lambda: batch_label(group, stages, left, self._colour)
+
+    def _job_words(self, job: "Job") -> "tuple[object, Callable[[], Text]]":
+        stages = self._snapshot.stages.get(job.id, ())
+        seconds = self._snapshot.left.jobs.get(job.id) if self._snapshot.left is not None else None
+        return (job, stages, seconds), lambda: job_label(job, stages, seconds, self._colour)
 
     def _lines(self) -> "Iterator[TreeNode[Line]]":
         """All lines there are, be they open or not."""
