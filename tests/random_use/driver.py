@@ -38,7 +38,7 @@ QUICK = "frames = 4\nsteps = 2\nguidance = 1.0\ntiled_strength = 0.5\nface_stren
 TRAINING = "[training]\nsteps = 4\nbank = 2\nbatch = 1\ntokens = 1\ncheckpoint_every = 1\npreview_every = 2\n"
 KEYS = [
     *"1234567", *"1234567", *"jkhlnaetsmwxucrpfgibXKJ/?dyovz+-[]", "\r", "\x1b", "\t", " ", "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D",
-    "\x1b[Z", "\x1b[5~", "\x1b[6~", "\x1b[H", "\x1b[F", "\x10", "\x13", "\x07", "\x7f", *"ERNTS",
+    "\x1b[Z", "\x1b[5~", "\x1b[6~", "\x1b[H", "\x1b[F", "\x10", "\x13", "\x07", "\x7f", *"ERNTSF",
 ]  # fmt: skip
 TYPED = ["a <rex> dog in the {snow|rain}", "rex", "1,2", "steps=1", "[red]x[/]", "\x1b[200~pasted\x1b[201~"]
 PATIENCE = 300.0
