@@ -32,7 +32,7 @@ def test_what_the_node_tells_comes_into_the_queue(store: Store, put: Put, slurm:
     assert done.state == "done"
     stages = store.stages(job.id)
     assert [(stage.state, stage.artefact) for stage in stages] == [
-        ("done", "made by t2v"), ("done", "made by face"), ("done", "made by save")
+        ("done", str(job.project / f"made by {name}")) for name in ("t2v", "face", "save")
     ]  # fmt: skip
     assert (stages[0].step, stages[0].steps) == (10, 10)
     log = log_of(store, job)
