@@ -7,13 +7,14 @@ from pathlib import Path
 from conftest import screen_text, until, until_quiet, until_text
 from studio_fixtures import FakeWorkers, make_clip, make_queue, photo_folder, subject
 from textual import events
+from textual.command import CommandList
 from textual.widgets import Input, TextArea
 
 from vcd_studio.jobs.store import Store
 from vcd_studio.project.project import Project
 from vcd_studio.tui.app import StudioApp
 from vcd_studio.tui.commands import all_commands
-from vcd_studio.tui.screens.dialogs.dialogs import Complaint
+from vcd_studio.tui.screens.dialogs.dialogs import Complaint, Confirm
 from vcd_studio.tui.screens.dialogs.form import Form
 from vcd_studio.tui.widgets.pictures.grid import PictureGrid
 from vcd_studio.tui.widgets.pictures.picture import Picture
@@ -379,6 +380,39 @@ async def test_a_project_that_opens_under_the_palette_waits_for_it(studio: Studi
         await pilot.press("escape")
         await until_text(pilot, "photo 1 of 4")
         assert app.current_mode == "identity"
+
+
+async def test_chosen_twice_in_the_palette_a_command_runs_once(studio: Studio) -> None:
+    app = studio()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "Welcome to VCD Studio")
+        await pilot.press("ctrl+p", *"Projects: new")
+        await until_text(pilot, "Begin a new project")
+        await pilot.press("down")
+        palette = app.screen
+        chosen = palette.query_one(CommandList)
+        for _ in range(3):
+            chosen.action_select()
+        for _ in range(2):
+            palette.post_message(Input.Submitted(palette.query_one(Input), "Projects: new"))
+        await until(pilot, lambda: len(app.screen_stack) == 2 and isinstance(app.screen, Form), "the form")
+        await pilot.press("escape")
+        await until(pilot, lambda: len(app.screen_stack) == 1, "no other form under it")
+
+
+async def test_a_dialog_left_twice_takes_no_screen_with_it(studio: Studio) -> None:
+    app = studio()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "Welcome to VCD Studio")
+        answers: list[bool | None] = []
+        dialog = Confirm("Really?")
+        app.push_screen(dialog, answers.append)
+        await until(pilot, lambda: app.screen is dialog, "the question")
+        dialog.dismiss(True)
+        dialog.dismiss(False)
+        await until(pilot, lambda: bool(answers), "the answer")
+        assert answers == [True]
+        assert len(app.screen_stack) == 1
 
 
 async def test_a_page_turned_in_the_empty_palette_breaks_nothing(studio: Studio) -> None:

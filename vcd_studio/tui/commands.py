@@ -6,8 +6,10 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from textual import on
 from textual.binding import Binding
 from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.widgets import Input, OptionList
 
 from vcd_studio.tui.widgets.chrome.lines import PLACES
 
@@ -54,8 +56,15 @@ def _commands(title: str, mode: str, owner: type[Any]) -> Iterator[Command]:
 
 
 class Palette(CommandPalette):
-    """textual's own, but for two moments at which it breaks: when a page is turned in its empty list, and when it has closed while
-    providers were still answering (textual 8.2.8; both found by random use)."""
+    """textual's own, but for three moments at which it breaks: when a page is turned in its empty list, when it has closed while providers
+    were still answering, and when something is chosen once more as it closes (textual 8.2.8; all found by random use)."""
+
+    @on(Input.Submitted)
+    @on(OptionList.OptionSelected)
+    def _only_once(self, event: Input.Submitted | OptionList.OptionSelected) -> None:
+        if not self.is_active:
+            event.stop()
+            event.prevent_default()
 
     def _action_command_list(self, action: str) -> None:
         if any(command_list.option_count for command_list in self.query(CommandList)):

@@ -7,12 +7,12 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import SelectionList, Static
 from textual.widgets.selection_list import Selection
 
 from vcd_studio.project.text import plain
 from vcd_studio.tui.screens.dialogs.dialogs import BOX_CSS
+from vcd_studio.tui.screens.dialogs.modal import Modal
 
 if TYPE_CHECKING:
     from vcd_studio.catalog.discovery import Found
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WHAT_WIDTH = 28
 
 
-class ChooseWeights(ModalScreen[list[Path] | None]):
+class ChooseWeights(Modal[list[Path] | None]):
     """Space marks a file, Enter takes the marked ones; at most one of a part makes a pack, which the making checks."""
 
     DEFAULT_CSS = (

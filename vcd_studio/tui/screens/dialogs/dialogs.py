@@ -6,10 +6,10 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from vcd_studio.project.text import plain
+from vcd_studio.tui.screens.dialogs.modal import Modal
 
 BOX_CSS = """
 {name} {{ align: center middle; background: $background 60%; }}
@@ -18,7 +18,7 @@ BOX_CSS = """
 """
 
 
-class Complaint(ModalScreen[None]):
+class Complaint(Modal[None]):
     """What went wrong, in one sentence; `t` shows the traceback where there is one."""
 
     DEFAULT_CSS = (
@@ -61,7 +61,7 @@ class Complaint(ModalScreen[None]):
             self.query_one("#trace").toggle_class("-shown")
 
 
-class Confirm(ModalScreen[bool]):
+class Confirm(Modal[bool]):
     """A question with its figures; `y` or Enter says yes, `n` or Escape no."""
 
     DEFAULT_CSS = BOX_CSS.format(name="Confirm")
@@ -86,7 +86,7 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(yes)
 
 
-class Page(ModalScreen[None]):
+class Page(Modal[None]):
     """A page of text to read: help, a recipe, a sidecar."""
 
     DEFAULT_CSS = (

@@ -11,13 +11,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.suggester import Suggester
 from textual.widget import Widget
 from textual.widgets import Input, Label, Static
 
 from vcd_studio.project.text import plain
 from vcd_studio.tui.screens.dialogs.dialogs import BOX_CSS
+from vcd_studio.tui.screens.dialogs.modal import Modal
 
 Values = dict[str, str]
 
@@ -113,7 +113,7 @@ class Choice(Widget, can_focus=True):
         self.post_message(self.Changed(self.value))
 
 
-class Form(ModalScreen[Any]):
+class Form(Modal[Any]):
     """Asks for values and hands them to `work` on a thread; its result closes the form, its complaint is shown inside."""
 
     DEFAULT_CSS = (
