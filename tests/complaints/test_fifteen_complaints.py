@@ -23,7 +23,8 @@ from tests.complaints.terminal import Terminal
 from tests.faults.dying_worker import run_worker
 from tests.faults.worlds import QUICK
 from tests.terminal.conftest import display, film, terminal  # noqa: F401
-from tests.terminal.test_pictures_in_xterm import SIXEL, gone, same_as, shown
+from tests.terminal.test_pictures_in_xterm import gone, same_as, shown
+from tests.terminal.xterm import SIXEL
 from tests.terminal.xterm import Terminal as Xterm
 from tests.worker.tiny_pack import save_tiny_pack
 from vcd_studio.jobs import again, workers

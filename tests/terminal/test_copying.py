@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.terminal.test_pictures_in_xterm import SIXEL, shown
-from tests.terminal.xterm import Terminal
+from tests.terminal.test_pictures_in_xterm import shown
+from tests.terminal.xterm import SIXEL, Terminal
 from vcd_studio.project.project import Project
 
 pytestmark = pytest.mark.slow

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.terminal.xterm import PHOTO, SUBJECT, Shot, Terminal, is_pixels, near, subject
+from tests.terminal.xterm import PHOTO, SIXEL, SUBJECT, Shot, Terminal, is_pixels, near, subject
 
 pytestmark = pytest.mark.slow
 CELL = 6
 """Pixels: the width of a cell in xterm's own font."""
-SIXEL = ("-ti", "vt340")
 A_PICTURE = 500
 """Pixels of the subject, at least, where a photo is shown."""
 

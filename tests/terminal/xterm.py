@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import itertools
+import os
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,47 @@ SUBJECT = (250, 0, 250)
 PHOTO = (20, 60, 20)
 """What is around it."""
 Shot = NDArray[np.int16]
+
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SIXEL = ("-ti", "vt340")
+"""Options of an xterm that draws sixels."""
+
+
+@contextmanager
+def new_display(size: str = "1000x700") -> Iterator[str]:
+    """A screen of its own; the server chooses its number."""
+    reading, writing = os.pipe()
+    command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", f"{size}x24", "-nolisten", "tcp"]
+    server = subprocess.Popen(command, pass_fds=[writing], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.close(writing)
+    with os.fdopen(reading) as number:
+        yield f":{number.readline().strip()}"
+    server.terminate()
+    server.wait()
+
+
+def open_xterm(
+    display: str,
+    project: Path,
+    home: Path,
+    folder: Path,
+    *options: str,
+    delay: float = 0.0,
+    through: tuple[str, ...] = (),
+    graphics: str = "auto",
+) -> tuple[subprocess.Popen[bytes], Terminal]:
+    """An xterm with these options, in which the studio has the project open; ``folder`` takes its pipe and its screenshots."""
+    studio = [sys.executable, "-m", "vcd_studio.cli", "--project", str(project), "--graphics", graphics]
+    pipe, shots = folder / "keys", folder / "shots"
+    relay = [sys.executable, str(Path(__file__).with_name("relay.py")), str(pipe), str(delay), *through, *studio]
+    look = ["-xrm", "XTerm*numColorRegisters: 256", "-xrm", "XTerm*allowWindowOps: true", "-tn", "xterm-256color", "-bg", "black"]
+    environment = {**os.environ, "DISPLAY": display, "VCD_HOME": str(home), "PYTHONPATH": str(REPOSITORY)}
+    environment |= {"COLORTERM": "truecolor", "TMUX": "", "LANG": "C.UTF-8"}
+    command = ["xterm", *options, *look, "-geometry", "100x34", "-e", *relay]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    shots.mkdir()
+    return process, Terminal(display, pipe, shots)
 
 
 class Terminal:
