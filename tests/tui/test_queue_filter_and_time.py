@@ -232,7 +232,7 @@ async def test_clips_are_filtered_by_words(studio: Studio, project: Project) -> 
         await until(pilot, lambda: app.focused is app.screen.query_one(PictureGrid), "the page focused")
         assert "filter" not in screen_text(pilot)
         await pilot.press("slash", *"xyz")
-        await until_text(pilot, "no clip holds these words")
+        await until_text(pilot, "no clip is like that")
         await pilot.press("escape")
         await until_text(pilot, "of 3")
 
