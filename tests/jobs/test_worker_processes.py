@@ -17,7 +17,7 @@ from tests.fake_nvml import FakeNvml
 from vcd_studio import devices
 from vcd_studio.jobs import workers
 from vcd_studio.jobs.model import WorkerId
-from vcd_studio.jobs.processes import boot_id, is_alive, start_of, this_process
+from vcd_studio.jobs.processes import boot_id, id_of, is_alive, parent, start_of, this_process
 from vcd_studio.jobs.store import Store
 from vcd_studio.worker.lease import Lease
 
@@ -165,3 +165,9 @@ def test_a_lock_that_cannot_be_written_is_one_sentence_with_its_name(studio_home
     (studio_home / "state").touch()
     with pytest.raises(workers.InputError, match=r"workers/cpu\.lock cannot be written \(not a directory\); free some space"), Lease("cpu"):
         pass
+
+
+def test_a_parent_is_the_one_that_was_named_and_no_stand_in() -> None:
+    assert parent(os.getppid()) == id_of(os.getppid())
+    assert parent(1 if os.getppid() != 1 else 2) is None
+    assert parent(None) is None

@@ -102,10 +102,12 @@ class Screens:
         return re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", self._said).decode(errors="replace")
 
     def _ended(self) -> None:
+        os.close(self._terminal)
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         text = self.said
         if code not in (0, -signal.SIGKILL) or "Traceback" in text:
-            self._wrong.say(f"the screens ended with {code}: …{text[-6000:]}")
+            at = max(0, text.find("Traceback") - 500)
+            self._wrong.say(f"the screens ended with {code}: …{text[at : at + 6000]}")
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
@@ -160,7 +162,7 @@ def run(root: Path, seconds: float, seed: int) -> Wrong:
     """Use it for so long, let the queue come to its end, and say what is wrong. ``VCD_HOME`` must point into ``root``."""
     chance, wrong, project = random.Random(seed), Wrong(), film_in(root)
     screens = Screens(project.path, wrong, "halfcell")
-    begun: list[subprocess.Popen[str]] = []
+    begun: list[subprocess.Popen[bytes]] = []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         draw = chance.random()
@@ -173,7 +175,8 @@ def run(root: Path, seconds: float, seed: int) -> Wrong:
             with Store() as store:
                 jobs = [job.id for job in store.jobs()]
             command = [sys.executable, "-m", "vcd_studio.cli", *verbs(project, chance, jobs)]
-            begun.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=root))
+            with (root / f"said-{len(begun)}").open("w") as said:
+                begun.append(subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, cwd=root))
             there = screens.listen(0.2)
         elif draw < 0.99:
             for worker in workers.status():
@@ -186,8 +189,9 @@ def run(root: Path, seconds: float, seed: int) -> Wrong:
         if not there:
             screens = Screens(project.path, wrong, chance.choice(["halfcell", "sixel", "off"]))
     screens.kill()
-    for process in begun:
-        said, _ = process.communicate(timeout=PATIENCE)
+    for number, process in enumerate(begun):
+        process.wait(timeout=PATIENCE)
+        said = (root / f"said-{number}").read_text(encoding="utf-8", errors="replace")
         if "Traceback" in said or process.returncode not in (0, 1, 2):
             wrong.say(f"{' '.join(map(str, process.args[2:]))} ended with {process.returncode}: {said[-1500:]}")  # type: ignore[index]
     _work_off(wrong)

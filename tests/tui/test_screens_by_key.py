@@ -4,11 +4,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from conftest import screen_text, until, until_quiet, until_text
 from studio_fixtures import FakeWorkers, make_clip, make_queue, photo_folder, subject
 from textual import events
 from textual.command import CommandList
-from textual.widgets import Input, TextArea
+from textual.widgets import Input, OptionList, TextArea
 
 from vcd_studio.jobs.store import Store
 from vcd_studio.project.project import Project
@@ -398,6 +399,19 @@ async def test_chosen_twice_in_the_palette_a_command_runs_once(studio: Studio) -
         await until(pilot, lambda: len(app.screen_stack) == 2 and isinstance(app.screen, Form), "the form")
         await pilot.press("escape")
         await until(pilot, lambda: len(app.screen_stack) == 1, "no other form under it")
+
+
+@pytest.mark.parametrize("screen", ["1", "3", "6", "7", "ctrl+p"])
+async def test_a_page_turned_where_a_list_has_no_room_breaks_nothing(studio: Studio, project: Project, screen: str) -> None:
+    app = studio(project.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "photo 1 of 4")
+        await pilot.press(screen)
+        await until(pilot, lambda: any(found.option_count for found in app.screen.query(OptionList)), "something to choose from")
+        await pilot.resize_terminal(20, 3)
+        await pilot.press("pagedown", "pageup", "end", "pagedown", "home", "pageup")
+        await pilot.resize_terminal(80, 24)
+        assert app.is_running
 
 
 async def test_a_dialog_left_twice_takes_no_screen_with_it(studio: Studio) -> None:

@@ -1,16 +1,15 @@
-"""``python -m vcd_studio.cluster --device slurm [--once] [--kept]``: the relay's process."""
+"""``python -m vcd_studio.cluster --device slurm [--once] [--kept PID]``: the relay's process."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Sequence
 
 from vcd_studio.cluster.ready import need_cluster
 from vcd_studio.jobs.model import CLUSTERS
-from vcd_studio.jobs.processes import id_of
+from vcd_studio.jobs.processes import parent
 from vcd_studio.jobs.store import Store, StoreError
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
@@ -21,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m vcd_studio.cluster", description="Hand the queue's jobs to a cluster.")
     parser.add_argument("--device", default="slurm", choices=CLUSTERS, help="which cluster (default: slurm)")
     parser.add_argument("--once", action="store_true", help="end when no job is left")
-    parser.add_argument("--kept", action="store_true", help="the process that started this one starts it again if it dies")
+    parser.add_argument("--kept", type=int, metavar="PID", help="the process that started this one, and starts it again if it dies")
     options = parser.parse_args(arguments)
     try:
         settings = need_cluster(options.device)
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from vcd_studio.cluster.slurm import Slurm
         from vcd_studio.worker.lease import Lease, WakeUp
 
-        keeper = id_of(os.getppid()) if options.kept else None
+        keeper = parent(options.kept)
         with Store() as store, Lease(options.device, keeper) as lease, WakeUp(lease.device) as wake_up:
             relay = Relay(store, lease, wake_up, Slurm(settings), settings)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -51,6 +51,11 @@ def this_process() -> WorkerId:
     return id_of(os.getpid())
 
 
+def parent(pid: int | None) -> WorkerId | None:
+    """The id of the process that started this one, if it has this number; None where it has died, and another stands in as the parent."""
+    return id_of(pid) if pid is not None and os.getppid() == pid else None
+
+
 def is_alive(worker: WorkerId) -> bool:
     """Whether exactly this process still runs on this machine."""
     return worker.boot == boot_id() and start_of(worker.pid) == worker.start

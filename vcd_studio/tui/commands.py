@@ -56,8 +56,8 @@ def _commands(title: str, mode: str, owner: type[Any]) -> Iterator[Command]:
 
 
 class Palette(CommandPalette):
-    """textual's own, but for three moments at which it breaks: when a page is turned in its empty list, when it has closed while providers
-    were still answering, and when something is chosen once more as it closes (textual 8.2.8; all found by random use)."""
+    """textual's own, but for moments at which it breaks: when a page is turned in a list that is empty or has no room, when it has closed
+    while providers were still answering, and when something is chosen once more as it closes (textual 8.2.8; found by random use)."""
 
     @on(Input.Submitted)
     @on(OptionList.OptionSelected)
@@ -67,7 +67,7 @@ class Palette(CommandPalette):
             event.prevent_default()
 
     def _action_command_list(self, action: str) -> None:
-        if any(command_list.option_count for command_list in self.query(CommandList)):
+        if any(command_list.option_count and command_list.scrollable_content_region for command_list in self.query(CommandList)):
             super()._action_command_list(action)
 
     def _watch__list_visible(self) -> None:

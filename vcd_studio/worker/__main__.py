@@ -1,4 +1,4 @@
-"""``python -m vcd_studio.worker --device auto|cpu|cuda:N [--once] [--kept]``"""
+"""``python -m vcd_studio.worker --device auto|cpu|cuda:N [--once] [--kept PID]``"""
 
 import sys
 

@@ -28,7 +28,7 @@ class Keeper:
     """Runs one worker at a time. The worker has a session of its own and needs no keeper: one that is killed leaves it at its work."""
 
     def __init__(self, command: Sequence[str], device: str) -> None:
-        self.command = [*command, "--device", device, "--kept"]
+        self.command = [*command, "--device", device, "--kept", str(os.getpid())]
         self.device = device
         self.worker: subprocess.Popen[bytes] | None = None
         self.asked_to_end = False

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TypeVar
 
 from vcd_studio.jobs.model import Job, Stage
-from vcd_studio.jobs.processes import id_of, is_alive
+from vcd_studio.jobs.processes import is_alive, parent
 from vcd_studio.jobs.store import Store, StoreError
 from vcd_studio.jobs.workers import BUS_ORDER, resolve_device
 from vcd_studio.project.errors import InputError
@@ -204,9 +204,9 @@ def main(arguments: Sequence[str] | None = None, stages: Mapping[str, StageFunct
     parser = argparse.ArgumentParser(prog="python -m vcd_studio.worker", description="Work on the queue with one device.")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: auto)")
     parser.add_argument("--once", action="store_true", help="end when no job is waiting")
-    parser.add_argument("--kept", action="store_true", help="the process that started this one starts it again if it dies")
+    parser.add_argument("--kept", type=int, metavar="PID", help="the process that started this one, and starts it again if it dies")
     options = parser.parse_args(arguments)
-    keeper = id_of(os.getppid()) if options.kept else None
+    keeper = parent(options.kept)
     os.environ.setdefault("CUDA_DEVICE_ORDER", BUS_ORDER)
     try:
         precision = load_settings().precision

@@ -13,6 +13,7 @@ from textual.worker import get_current_worker
 from vcd_studio.project.text import plain
 from vcd_studio.tui.screens.base import StudioScreen
 from vcd_studio.tui.screens.dialogs.dialogs import Page
+from vcd_studio.tui.widgets.chrome.options import Options
 
 if TYPE_CHECKING:
     from vcd_studio.doctor.finding import Finding
@@ -49,7 +50,7 @@ Enter shows all of a finding, y copies its remedy (over SSH too), r looks again.
 
     def body(self) -> ComposeResult:
         with Vertical(id="body"):
-            yield OptionList(id="list", markup=False)
+            yield Options(id="list", markup=False)
             yield Static(markup=False, id="title")
             yield Static(markup=False, id="finding")
 

@@ -17,6 +17,7 @@ from vcd_studio.tui.screens.base import StudioScreen
 from vcd_studio.tui.screens.dialogs.dialogs import Page
 from vcd_studio.tui.screens.dialogs.form import Field, Form, Values
 from vcd_studio.tui.widgets.chrome.bars import amount, bar, clock
+from vcd_studio.tui.widgets.chrome.options import Options
 
 if TYPE_CHECKING:
     from vcd_studio.catalog.discovery import Found
@@ -124,7 +125,7 @@ are on this machine already and makes a pack of those you choose, n begins a pro
 
     def body(self) -> ComposeResult:
         with Vertical(id="body"):
-            yield OptionList(id="list", markup=False)
+            yield Options(id="list", markup=False)
             yield Static(markup=False, id="title")
             with VerticalScroll(id="about", can_focus=False):
                 yield Static(markup=False, id="lines")

@@ -16,6 +16,7 @@ from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
 from vcd_studio.tui.screens.base import StudioScreen
 from vcd_studio.tui.screens.dialogs.form import Field, Form, Values
+from vcd_studio.tui.widgets.chrome.options import Options
 from vcd_studio.tui.widgets.pictures.picture import Picture
 from vcd_studio.tui.widgets.pictures.source import Source
 
@@ -145,7 +146,7 @@ class ProjectsScreen(StudioScreen):
 
     def body(self) -> ComposeResult:
         with Horizontal(id="body"):
-            yield OptionList(id="list", markup=False)
+            yield Options(id="list", markup=False)
             yield Static(Text(GREETING), markup=False, id="greeting")
             with Vertical(id="side"):
                 yield Picture(id="poster")

@@ -10,10 +10,11 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from vcd_studio.project.text import plain
+from vcd_studio.tui.widgets.chrome.options import Options
 from vcd_studio.tui.widgets.prompts.reading import Reading, ReadPrompt
 
 
-class Expansion(OptionList):
+class Expansion(Options):
     """Prompts to choose from. Space marks; marks stay with a prompt's text while the editor changes around it."""
 
     HELP = """What the prompts expand to. Space marks the prompt under the cursor;
