@@ -59,7 +59,7 @@ class ClusterSettings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    folder: Annotated[str, Field(pattern=r"^(/.*)?$")] = ""
+    folder: str = ""
     partition: Annotated[str, Field(pattern=r"^[\w,.-]*$")] = ""
     minutes: Annotated[int, Field(strict=True, ge=5)] = 240
     gpus: Annotated[int, Field(strict=True, ge=0, le=1)] = 1
@@ -68,6 +68,13 @@ class ClusterSettings(BaseModel):
     at_once: Annotated[int, Field(strict=True, ge=1)] = 50
     options: dict[OptionName, OneLine] = Field(default_factory=dict)
     setup: tuple[str, ...] = ()
+
+    @field_validator("folder")
+    @classmethod
+    def _is_one_place(cls, folder: str) -> str:
+        if folder and not folder.startswith("/"):
+            raise ValueError("write the whole path, from / on, or nothing")
+        return folder
 
 
 class SettingsFile(BaseModel):

@@ -83,3 +83,9 @@ def test_asking_whether_anything_changed_reads_no_table(store: Store) -> None:
     store.changed_since()
     store.database.connection.set_trace_callback(None)
     assert statements == ["PRAGMA data_version"]
+
+
+def test_the_next_job_of_a_cluster_is_found_by_its_index(many: Store) -> None:
+    (asked,) = plans(many, lambda: many.waiting("slurm"))
+    assert "job_device_line (state=? AND device=?)" in asked
+    assert "TEMP B-TREE" not in asked

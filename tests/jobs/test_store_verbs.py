@@ -357,3 +357,17 @@ def test_jobs_of_one_project(store: Store, tmp_path: Path) -> None:
     mine = store.enqueue("segment", tmp_path / "a" / ".." / "a", "masks", ["segment"], {})
     store.enqueue("segment", tmp_path / "b", "masks", ["segment"], {})
     assert [job.id for job in store.jobs(project=tmp_path / "a")] == [mine.id]
+
+
+def test_the_death_of_a_relay_says_nothing_against_its_job(store: Store, tmp_path: Path) -> None:
+    job = store.enqueue("generate", tmp_path, "a clip", ["t2v"], {}, device="slurm")
+    for _ in range(3):
+        assert store.claim(WorkerId(1, "1", "boot"), "slurm") is not None
+        store.recover(lambda worker: False)
+    assert (store.job(job.id).state, store.job(job.id).crashes) == ("queued", 0)
+
+
+def test_a_relay_takes_only_what_is_for_its_cluster(store: Store, tmp_path: Path) -> None:
+    store.enqueue("generate", tmp_path, "anywhere", ["t2v"], {})
+    assert not store.waiting("slurm")
+    assert store.claim(WorkerId(1, "1", "boot"), "slurm") is None

@@ -58,10 +58,9 @@ def repeat(told: Iterable[Told], store: Store, job_id: int) -> None:
     """Do it again in ``store``. JournalError where it is about another job than this one."""
     stages = {stage.id for stage in store.stages(job_id)}
     for each in told:
-        numbers = stages if each.verb in STAGE_VERBS else {job_id}
-        if each.values[0] not in numbers:
-            raise JournalError(f"{each.verb} is told of number {each.values[0]}")
         try:
+            if each.values[0] not in (stages if each.verb in STAGE_VERBS else {job_id}):
+                raise JournalError(f"{each.verb} is told of number {each.values[0]}")
             getattr(store, each.verb)(*each.values)
         except TypeError as error:
             raise JournalError(str(error)) from error

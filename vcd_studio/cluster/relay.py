@@ -72,7 +72,6 @@ class Relay:
     def run(self, once: bool = False) -> None:
         """Until asked to end; with ``once`` only until there is no job left."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.store.recover(is_alive)
         self.tidy()
         while not self.asked_to_end:
             self.store.recover(is_alive)
