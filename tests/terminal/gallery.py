@@ -15,7 +15,7 @@ from tests.terminal.xterm import SIXEL, Shot, Terminal, new_display, open_xterm
 
 SCREENS = {
     "1-projects": "1",
-    "2-identity": "2",
+    "2-identity": "2]",
     "3-prompts": "3",
     "4-queue": "4",
     "5-clips": "5",

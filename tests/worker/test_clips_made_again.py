@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from test_worker_stages import QUICK, TRAINING, done, pack, project, work  # noqa: F401
 
-from vcd_studio.jobs import again
+from vcd_studio.jobs import again, forking
 from vcd_studio.jobs.enqueue import enqueue_plan, enqueue_train, plan_generate
 from vcd_studio.jobs.model import Job
 from vcd_studio.jobs.store import Store
@@ -27,6 +27,8 @@ from vcd_studio.media.video import read_video
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.outputs import Clip, read_clip
 from vcd_studio.project.project import Project
+from vcd_studio.worker.context import StageContext
+from vcd_studio.worker.stages import STAGES
 
 
 def made(store: Store, job: Job) -> Clip:
@@ -99,6 +101,24 @@ def test_stages_with_another_seed_and_other_settings_say_so_and_come_out_the_sam
     assert np.array_equal(read_video(once_more.video)[0], read_video(larger.video)[0])
     assert [once_more.sidecar["stages"][name]["seed"] for name in ("t2v", "tiled")] == [3, 9]
     assert made(store, again.rerun(store, once_more, project, ["tiled"])).sidecar["stages"]["tiled"]["steps"] == 4
+
+
+def test_a_failed_job_is_forked_from_the_stages_that_it_finished(store: Store, project: Project, clip: Clip) -> None:
+    plan = plan_generate(project, text="a <rex> running", seeds=[3], overrides={**QUICK, "stages": ["t2v", "tiled"], "preview_every": 0})
+    (job,) = enqueue_plan(store, project, plan)
+
+    def fails(_: StageContext) -> str:
+        raise InputError("The card fell out; put it back.")
+
+    work(store, {**STAGES, "tiled": fails})
+    assert store.job(job.id).state == "failed"
+    fork = forking.enqueue_fork(store, forking.plan_fork(store, job.id, "tiled", {"tiled_strength": 0.7}, seed=5))
+    assert [stage.name for stage in store.stages(fork.id)] == ["tiled", "save"]
+    forked = made(store, fork)
+    assert np.array_equal(frames(forked, "t2v"), frames(clip, "t2v"))
+    assert [forked.sidecar["stages"][name]["seed"] for name in ("t2v", "tiled")] == [3, 5]
+    assert forked.sidecar["seed"] == 3
+    assert store.job(job.id).state == "failed", "what was forked stays as it is"
 
 
 def test_another_seed_and_the_whole_clip_anew(store: Store, project: Project, clip: Clip) -> None:
