@@ -71,7 +71,7 @@ def test_01_a_queue_lost_in_a_crash(store: Store, put: Put, worker: Start, studi
     found = json.loads(studio("queue", "list", "--json"))
     assert {(job["id"], job["title"]) for job in found} == {(job.id, job.title) for job in jobs}
     assert [store.job(job.id).settings for job in jobs] == [job.settings for job in jobs]
-    (jobs[1].project / "held").unlink()
+    (jobs[1].project / "held").unlink(missing_ok=True)
     worker()
     until(lambda: all(state(store, job) == "done" for job in jobs), "every clip")
     assert all(steps_of(job) == list(range(1, STEPS + 1)) for job in jobs)
@@ -133,7 +133,7 @@ def test_05_resume_that_does_nothing(store: Store, put: Put, worker: Start, stud
     until(lambda: len(steps_of(job)) == 4, "four steps")
     studio("queue", "pause", str(job.id))
     until(lambda: state(store, job) == "paused", "paused")
-    (job.project / "held").unlink()
+    (job.project / "held").unlink(missing_ok=True)
     studio("queue", "resume", str(job.id))
     until(lambda: state(store, job) == "done", "the clip")
     assert steps_of(job) == list(range(1, STEPS + 1)), "gone on from the step it was paused at, none lost and none twice"
@@ -283,7 +283,7 @@ def test_12_gpu_memory_held_after_a_kill(store: Store, put: Put, worker: Start) 
     first.kill()
     assert below == [] or psutil.wait_procs(below, timeout=60)[1] == [], "no child is left that could hold the card"
     assert [each.state for each in workers.status(store)] == ["dead"]
-    (job.project / "held").unlink()
+    (job.project / "held").unlink(missing_ok=True)
     second = worker()  # holds the device at once: it is let go of with the process that held it
     until(lambda: state(store, job) == "done", "the clip")
     assert second.ends() == 0
