@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import typer.main
 
 from vcd_studio import __version__
 from vcd_studio.cli import app
+from vcd_studio.project.clip_filter import order_named, parse_filter
 
 
 def verbs(command: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
@@ -49,6 +52,20 @@ def test_every_verb_answers_in_json_and_helps_with_an_example(path: tuple[str, .
     assert said.code == 0
     assert f"Example: vcd-studio {' '.join(path)}" in said.out
     assert said.err == ""
+
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+WRITTEN = re.findall(r"^    vcd-studio (.+?)(?:\s+#.*)?$", README.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", WRITTEN)
+def test_what_the_readme_says_is_what_a_verb_takes(line: str) -> None:
+    words = shlex.split(line)
+    path, command = next((path, command) for path, command in VERBS if tuple(words[: len(path)]) == path)
+    given = command.make_context(" ".join(path), words[len(path) :]).params
+    if path == ("clips", "list"):
+        parse_filter(given["chosen"])
+        order_named(given["order"])
 
 
 GROUPS = ("project", "identity", "queue", "worker", "clips", "models")

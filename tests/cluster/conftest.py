@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.talking_process import REPOSITORY, TalkingProcess
 from vcd_studio.jobs.model import Job
 from vcd_studio.jobs.store import Store
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = 120.0
 COMMANDS = ("sbatch", "srun", "sacct", "scancel", "scontrol")
 
@@ -90,51 +88,16 @@ def store(studio_home: Path) -> Iterator[Store]:
         yield opened
 
 
-class RelayProcess:
-    """A running relay and what it says."""
-
-    def __init__(self, *command: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY
-        )
-        self.said: list[str] = []
-        self._lines: queue.Queue[str | None] = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line.rstrip())
-        self._lines.put(None)
-
-    def wait_for(self, text: str) -> str:
-        """The first new line that holds the text."""
-        while (line := self._lines.get(timeout=PATIENCE)) is not None:
-            self.said.append(line)
-            if text in line:
-                return line
-        raise AssertionError(f"the relay ended without saying {text!r}:\n" + "\n".join(self.said))
-
-    def ends(self) -> int:
-        return self.process.wait(timeout=PATIENCE)
-
-    def kill(self) -> None:
-        """kill -9, and gone when this returns."""
-        self.process.kill()
-        self.process.wait(timeout=PATIENCE)
-
-
-StartRelay = Callable[..., RelayProcess]
+StartRelay = Callable[..., TalkingProcess]
 
 
 @pytest.fixture
 def start_relay(slurm: Slurm) -> Iterator[StartRelay]:
     """Starts a relay whose jobs have the fake stages; killed after the test whatever happened."""
-    started: list[RelayProcess] = []
+    started: list[TalkingProcess] = []
 
-    def start(*options: str) -> RelayProcess:
-        started.append(RelayProcess(str(Path(__file__).with_name("fake_stage_relay.py")), *options))
+    def start(*options: str) -> TalkingProcess:
+        started.append(TalkingProcess(str(Path(__file__).with_name("fake_stage_relay.py")), *options))
         return started[-1]
 
     yield start

@@ -12,7 +12,6 @@ import struct
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 
 PATIENCE = 120.0
 _ESCAPE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[P\]_^X][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -80,11 +79,10 @@ class Terminal:
         os.close(self._master)
         self._master = -1
         if self.ended is None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGHUP)
-            end = time.monotonic() + PATIENCE
-            while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
-                if time.monotonic() > end:
-                    os.kill(self.pid, signal.SIGKILL)
-                time.sleep(0.02)
+            process = os.pidfd_open(self.pid)
+            signal.pidfd_send_signal(process, signal.SIGHUP)
+            if not select.select([process], [], [], PATIENCE)[0]:
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+            os.close(process)
+            os.waitpid(self.pid, 0)
             self.ended = -signal.SIGHUP

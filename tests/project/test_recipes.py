@@ -23,6 +23,12 @@ def test_only_what_differs_is_told() -> None:
     assert apart([told(RECIPE), told(RECIPE)]) == {}
 
 
+def test_a_stage_that_was_told_something_else_than_the_clip_says_so() -> None:
+    stages = {"t2v": {"seed": 1, "steps": 25}, "tiled": {"seed": 9, "steps": 4}}
+    fork = {**RECIPE, "stages": stages}
+    assert apart([told(RECIPE), told(fork)]) == {"tiled: seed": (None, 9), "tiled: steps": (None, 4)}
+
+
 def test_a_stage_is_told_its_settings_not_what_was_measured() -> None:
     assert told_stage(RECIPE, "t2v") == {"steps": 25}
     assert told_stage(RECIPE, "face") == {}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import selectors
 import signal
 import sys
@@ -22,7 +23,8 @@ from collections import deque
 from pathlib import Path
 
 CHUNK = 65536
-CLIPBOARD = b"\x1b]52;"
+CLIPBOARD = re.compile(rb"\x1b\]52;[^\x07\x1b]*(\x07|\x1b\\\\|\Z)")
+"""The terminal's answer on its clipboard; without its end as long as that has not come."""
 
 
 class Line:
@@ -63,6 +65,7 @@ def run(pipe: Path, delay: float, command: list[str]) -> int:
     signal.signal(signal.SIGWINCH, resize)
     keys = os.open(pipe, os.O_RDWR)  # for writing too, so that it never ends
     there, back = Line(program, delay), Line(stdout, delay)
+    answers, begun = pipe.with_suffix(".clipboard"), b""
     watched = selectors.DefaultSelector()
     for descriptor in (stdin, program, keys):
         watched.register(descriptor, selectors.EVENT_READ)
@@ -76,8 +79,17 @@ def run(pipe: Path, delay: float, command: list[str]) -> int:
                     data = b""
                 if not data:
                     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-                if key.fd == stdin and data.startswith(CLIPBOARD):
-                    pipe.with_suffix(".clipboard").write_bytes(data)
+                if key.fd == stdin:  # answers on the clipboard are the test's, all else is the program's
+                    data, found = begun + data, CLIPBOARD.search(begun + data)
+                    begun = b""
+                    while found:
+                        data = data[: found.start()] + data[found.end() :]
+                        if found[1]:
+                            answers.write_bytes(found[0])
+                        else:
+                            begun = found[0]
+                        found = CLIPBOARD.search(data)
+                    there.send(data)
                 elif key.fd == program:
                     back.send(data)
                 elif data.startswith(b"\0"):

@@ -3,66 +3,27 @@
 from __future__ import annotations
 
 import os
-import queue
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.talking_process import REPOSITORY, TalkingProcess
 from vcd_studio.jobs import workers
 from vcd_studio.jobs.model import Job
 from vcd_studio.jobs.store import Store
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 FAKE_STAGES = str(Path(__file__).with_name("fake_stage_worker.py"))
-PATIENCE = 600.0
 
 
-class WorkerProcess:
+class WorkerProcess(TalkingProcess):
     """A running worker and what it says."""
 
     def __init__(self, *command: str) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=REPOSITORY
-        )
-        self.said: list[str] = []
-        self._lines: queue.Queue[str | None] = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line.rstrip())
-        self._lines.put(None)
-
-    def wait_for(self, text: str) -> str:
-        """The first new line that holds the text."""
-        while (line := self._lines.get(timeout=PATIENCE)) is not None:
-            self.said.append(line)
-            if text in line:
-                return line
-        raise AssertionError(f"the worker ended without saying {text!r}:\n" + "\n".join(self.said))
-
-    def ends(self) -> int:
-        """Its exit code, once it has ended."""
-        code = self.process.wait(timeout=PATIENCE)
-        self._reader.join(timeout=PATIENCE)
-        while not self._lines.empty():
-            if line := self._lines.get():
-                self.said.append(line)
-        return code
-
-    def kill(self) -> None:
-        """kill -9, and gone when this returns."""
-        self.process.kill()
-        self.process.wait(timeout=PATIENCE)
+        ours = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+        super().__init__(*command, environment={**os.environ, **ours})
 
 
 @pytest.fixture(autouse=True)

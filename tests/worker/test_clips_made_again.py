@@ -127,6 +127,15 @@ def test_another_seed_and_the_whole_clip_anew(store: Store, project: Project, cl
     assert "parent" not in other.sidecar
 
 
+def test_a_stage_is_told_what_is_right_for_it_alone(store: Store, project: Project, clip: Clip) -> None:
+    clip.sidecar["generation"]["steps"] = 200  # too many for lcm, but those of t2v, which is kept
+    fewer = again.rerun(store, clip, project, ["tiled"], {"scheduler": "lcm", "steps": 4})
+    assert fewer.settings["own"]["tiled"] == {"scheduler": "lcm", "steps": 4}
+    assert fewer.settings["generation"]["scheduler"] == clip.sidecar["generation"]["scheduler"]
+    with pytest.raises(InputError, match="lcm takes at most"):
+        again.rerun(store, clip, project, ["tiled"], {"scheduler": "lcm"})
+
+
 def test_what_was_taken_over_cannot_change(store: Store, project: Project, clip: Clip) -> None:
     with pytest.raises(InputError, match="frames cannot change while the frames of t2v are kept; make t2v anew too"):
         again.rerun(store, clip, project, ["tiled"], {"frames": 8})

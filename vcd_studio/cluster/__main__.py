@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from vcd_studio.cluster.ready import need_cluster
 from vcd_studio.jobs.model import CLUSTERS
 from vcd_studio.jobs.processes import parent
-from vcd_studio.jobs.store import Store, StoreError
-from vcd_studio.project.errors import InputError
-from vcd_studio.project.text import plain
+from vcd_studio.jobs.store import Store
+from vcd_studio.worker.lease import Lease, WakeUp
+from vcd_studio.worker.loop import exit_code_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,13 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--once", action="store_true", help="end when no job is left")
     parser.add_argument("--kept", type=int, metavar="PID", help="the process that started this one, and starts it again if it dies")
     options = parser.parse_args(arguments)
-    try:
+    keeper = parent(options.kept)
+
+    def work() -> None:
         settings = need_cluster(options.device)
         from vcd_studio.cluster.relay import Relay
         from vcd_studio.cluster.slurm import Slurm
-        from vcd_studio.worker.lease import Lease, WakeUp
 
-        keeper = parent(options.kept)
         with Store() as store, Lease(options.device, keeper) as lease, WakeUp(lease.device) as wake_up:
             relay = Relay(store, lease, wake_up, Slurm(settings), settings)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -36,13 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"relay {lease.worker.pid} holds {lease.device}; queue {store.path}; shared folder {relay.folder}", flush=True)
             relay.run(once=options.once)
             print(f"relay {lease.worker.pid} ends", flush=True)
-    except StoreError as error:
-        print(plain(str(error)), file=sys.stderr)
-        return 1
-    except InputError as error:
-        print(plain(str(error)), file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code_of(work)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from vcd_studio.catalog.headers import WeightsError
 from vcd_studio.catalog.packs import find_pack
 from vcd_studio.jobs.enqueue import file_hash, lora_snapshot
 from vcd_studio.jobs.model import Job
-from vcd_studio.jobs.stage_settings import ALONE, SHARED, WINDOWS, own
 from vcd_studio.jobs.store import Store
 from vcd_studio.jobs.workers import wake
 from vcd_studio.locations import cache_dir, packs_dir
@@ -22,6 +21,7 @@ from vcd_studio.project.loras import ADAPTER, LoraChoice
 from vcd_studio.project.outputs import SIDECAR, Clip
 from vcd_studio.project.project import Project
 from vcd_studio.project.settings import STAGES, GenerationSettings, StageName
+from vcd_studio.project.stage_settings import ALONE, SHARED, WINDOWS, own_of
 from vcd_studio.project.text import quoted
 
 NOT_HERE: Mapping[str, str] = MappingProxyType({"stages": "--stages", "seeds": "--seed"})
@@ -33,7 +33,7 @@ def reproduce(store: Store, clip: Clip, project: Project) -> Job:
     """Enqueue the very same clip, every stage of it, each as it was told. InputError, with the file's name, where something has changed."""
     snapshot = remembered(clip, project) | {"reproduces": {"id": clip.id, "clip": str(clip.folder)}}
     _check_pack(clip)
-    snapshot["own"] = {stage: own(clip.sidecar, stage) for stage in snapshot["generation"]["stages"]}
+    snapshot["own"] = {stage: own_of(clip.sidecar, stage) for stage in snapshot["generation"]["stages"]}
     return _enqueue(store, project, clip, snapshot, [], f"{snapshot['prompt']} · seed {snapshot['seed']} · once more")
 
 
@@ -51,18 +51,22 @@ def rerun(
     if not kept and wanted[0] != "t2v" and not snapshot["input"]:
         raise InputError(f"The clip {quoted(clip.id)} kept no frames from before {wanted[0]}; begin with --stages t2v.")
     _check_changes(changes, kept)
-    before = GenerationSettings().with_overrides(snapshot["generation"])
-    settings = before.with_overrides({**changes, "stages": (*kept, *wanted)}).model_dump(mode="json", exclude={"seeds"})
-    others = {key: settings.pop(key) for key in SHARED if kept and key in changes}
-    snapshot["generation"] = {**snapshot["generation"], **settings}
+    others = {key: changes[key] for key in SHARED if kept and key in changes}
+    of_all = {key: value for key, value in changes.items() if key not in others}
+    settings = GenerationSettings().with_overrides(snapshot["generation"]).with_overrides({**of_all, "stages": (*kept, *wanted)})
+    snapshot["generation"] = settings.model_dump(mode="json", exclude={"seeds"})
     if "loras" in changes:
-        snapshot["loras"] = [lora_snapshot(LoraChoice.read(lora), project, by_hand=True) for lora in settings["loras"]]
-    new = {**others, **({"seed": seed} if seed is not None and kept else {})}
-    snapshot["own"] = {stage: {**_chosen(clip, stage, [*changes, *(["seed"] if seed is not None else [])]), **new} for stage in wanted}
-    if seed is not None and not kept:
-        snapshot["seed"] = seed
-    told = snapshot["seed"] if seed is None else seed
-    return _enqueue(store, project, clip, snapshot, kept, f"{snapshot['prompt']} · seed {told} · {', '.join(wanted)} anew")
+        snapshot["loras"] = [lora_snapshot(LoraChoice.read(lora), project, by_hand=True) for lora in settings.loras]
+    before = {stage: _chosen(clip, stage, changes) for stage in wanted}
+    seeds = {stage: before[stage].pop("seed", snapshot["seed"]) if seed is None else seed for stage in wanted}
+    if not kept:
+        snapshot["seed"] = seeds[wanted[0]]
+    snapshot["own"] = {}
+    for stage in wanted:
+        settings.with_overrides({**before[stage], **others})  # what a stage is told must be right as a whole
+        other_seed = {} if seeds[stage] == snapshot["seed"] else {"seed": seeds[stage]}
+        snapshot["own"][stage] = {**before[stage], **others, **other_seed}
+    return _enqueue(store, project, clip, snapshot, kept, f"{snapshot['prompt']} · seed {seeds[wanted[0]]} · {', '.join(wanted)} anew")
 
 
 def _check_changes(changes: Mapping[str, Any], kept: Sequence[str]) -> None:
@@ -73,10 +77,10 @@ def _check_changes(changes: Mapping[str, Any], kept: Sequence[str]) -> None:
             raise InputError(f"{fixed} cannot change while the frames of {stage} are kept; make {stage} anew too, or leave {fixed} out.")
 
 
-def _chosen(clip: Clip, stage: str, changed: Sequence[str]) -> dict[str, Any]:
-    """What was chosen for this stage alone and is not chosen anew; shorter windows that memory forced on it are tried as long as asked."""
+def _chosen(clip: Clip, stage: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What was chosen for this stage alone and does not change; shorter windows that memory forced on it are tried as long as asked."""
     forced = WINDOWS if clip.sidecar.get("stages", {}).get(stage, {}).get("report", {}).get("memory") else ()
-    return {key: value for key, value in own(clip.sidecar, stage).items() if key not in (*changed, *forced)}
+    return {key: value for key, value in own_of(clip.sidecar, stage).items() if key not in changes and key not in forced}
 
 
 def remembered(clip: Clip, project: Project) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from vcd_studio.catalog.headers import WeightsError
 from vcd_studio.catalog.packs import USUAL_SIZE, find_pack
-from vcd_studio.jobs.stage_settings import told
 from vcd_studio.jobs.store import Store
 from vcd_studio.locations import packs_dir
+from vcd_studio.project.stage_settings import settings_of
 
 RECENT = 20
 """How many of the newest finished jobs are asked."""
@@ -38,7 +38,7 @@ def clip_seconds(store: Store, stages: Sequence[str], pack: str, generation: Map
         job = next(job for job in done if job.id == job_id)
         for stage in parts:
             if stage.state == "done" and stage.seconds is not None:
-                done_work = _work(told(job.settings, stage.name), size)
+                done_work = _work(settings_of(job.settings, stage.name), size)
                 seen.setdefault(stage.name, []).append(stage.seconds * _work(generation, size) / done_work)
     if any(name not in seen for name in stages):
         return None

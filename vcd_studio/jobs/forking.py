@@ -10,12 +10,12 @@ from typing import Any
 from vcd_studio.jobs import again
 from vcd_studio.jobs.estimates import clip_bytes, clip_seconds, pack_size
 from vcd_studio.jobs.model import Job
-from vcd_studio.jobs.stage_settings import recorded, seed_of, told
 from vcd_studio.jobs.store import Store
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.outputs import SIDECAR, Clip, StageOutput, read_clip
 from vcd_studio.project.project import Project
 from vcd_studio.project.settings import STAGES, GenerationSettings
+from vcd_studio.project.stage_settings import record_of, seed_of, settings_of
 from vcd_studio.project.text import quoted
 
 
@@ -85,5 +85,5 @@ def clip_of(store: Store, job: Job) -> Clip:
     if folder is None or not (folder / "stages").is_dir():
         folder = Path(parent["clip"]) if parent else job.project / "outputs" / f"job-{job.id}"
     asked = settings["generation"]["stages"]
-    records = {stage: recorded(told(settings, stage), seed_of(settings, stage), stage) for stage in asked if stage not in taken}
+    records = {stage: record_of(settings_of(settings, stage), seed_of(settings, stage), stage) for stage in asked if stage not in taken}
     return Unfinished(folder, {**settings, "stages": {**parent.get("recipes", {}), **records}}, done=(*taken, *done))

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vcd_studio.project.stage_settings import own_of
+
 Told = Mapping[str, Any]
 
 
@@ -14,8 +16,10 @@ def told(recipe: Told) -> dict[str, Any]:
     flat = {key: recipe.get(key) for key in ("prompt", "seed", "pack", "input", "device")}
     flat |= {f"identity {each.get('name')}": each.get("run") for each in _tables(recipe.get("identities"))}
     flat |= {f"LoRA {Path(str(each.get('file'))).name}": each.get("strength") for each in _tables(recipe.get("loras"))}
-    generation = recipe.get("generation")
-    return flat | (dict(generation) if isinstance(generation, Mapping) else {})
+    generation, stages = recipe.get("generation"), recipe.get("stages")
+    flat |= dict(generation) if isinstance(generation, Mapping) else {}
+    each_stage = stages if isinstance(stages, Mapping) else {}
+    return flat | {f"{stage}: {key}": value for stage in each_stage for key, value in own_of(recipe, stage).items()}
 
 
 def told_stage(recipe: Told, stage: str) -> dict[str, Any]:

@@ -208,7 +208,8 @@ def main(arguments: Sequence[str] | None = None, stages: Mapping[str, StageFunct
     options = parser.parse_args(arguments)
     keeper = parent(options.kept)
     os.environ.setdefault("CUDA_DEVICE_ORDER", BUS_ORDER)
-    try:
+
+    def work() -> None:
         precision = load_settings().precision
         with Store() as store, Lease(resolve_device(options.device), keeper) as lease, WakeUp(lease.device) as wake_up:
             worker = Worker(store, lease, wake_up, stages, precision)
@@ -217,6 +218,14 @@ def main(arguments: Sequence[str] | None = None, stages: Mapping[str, StageFunct
             print(f"worker {lease.worker.pid} holds {lease.device}; queue {store.path}", flush=True)
             worker.run(once=options.once)
             print(f"worker {lease.worker.pid} ends", flush=True)
+
+    return exit_code_of(work)
+
+
+def exit_code_of(work: Callable[[], None]) -> int:
+    """What a process that holds a device ends with, after a sentence on what went wrong: as in :func:`main`."""
+    try:
+        work()
     except FreshProcess as stop:
         print(f"worker {os.getpid()} ends: {stop.reason}", flush=True)
         return FRESH

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from vcd_studio.catalog.packs import find_pack
 from vcd_studio.jobs.enqueue import file_hash
-from vcd_studio.jobs.stage_settings import seed_of, told
 from vcd_studio.locations import packs_dir, state_dir
 from vcd_studio.media.frames import load_frames, save_frames
 from vcd_studio.media.sheet import contact_sheet
@@ -30,6 +29,7 @@ from vcd_studio.method.sampling import Sampling
 from vcd_studio.models.loras import load_lora
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.loras import ADAPTER
+from vcd_studio.project.stage_settings import seed_of, settings_of
 from vcd_studio.worker.context import StageContext
 from vcd_studio.worker.ladder import Shape
 
@@ -44,7 +44,7 @@ class ClipStage:
         self.context = context
         self.settings = context.settings
         self.seed = seed_of(context.settings, context.stage.name)
-        self.generation = context.networks.relief.applied(told(context.settings, context.stage.name))
+        self.generation = context.networks.relief.applied(settings_of(context.settings, context.stage.name))
 
     @cached_property
     def folder(self) -> Path:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from vcd_studio.jobs.stage_settings import SHARED, recorded, seed_of, told
 from vcd_studio.media.difference import difference
 from vcd_studio.media.export import frames_of
 from vcd_studio.media.provenance import png_info
@@ -18,6 +17,7 @@ from vcd_studio.media.video import write_gif, write_video
 from vcd_studio.method.protocols import Frames
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.outputs import POSTER, VIDEO, read_clip, write_sidecar
+from vcd_studio.project.stage_settings import SHARED, record_of, seed_of, settings_of
 from vcd_studio.worker.context import StageContext
 from vcd_studio.worker.ladder import Relief
 from vcd_studio.worker.stages.clips import ClipStage, recipe, save_picture
@@ -55,9 +55,9 @@ def stage_records(context: StageContext) -> dict[str, Any]:
         if done.name == context.stage.name:
             continue
         relief = Relief(**reliefs.get(done.name, {}))
-        generation, seed = relief.applied(told(context.settings, done.name)), seed_of(context.settings, done.name)
+        generation, seed = relief.applied(settings_of(context.settings, done.name)), seed_of(context.settings, done.name)
         report = {**reports.get(done.name, {}), **({"memory": relief.sentences} if relief.sentences else {})}
-        record = {**recorded(generation, seed, done.name), "seconds": done.seconds}
+        record = {**record_of(generation, seed, done.name), "seconds": done.seconds}
         records[done.name] = {**record, "report": report} if report else record
     return records
 

@@ -20,10 +20,10 @@ SHARED = ("steps", "guidance", "scheduler", "gamma", "negative", "weights_streng
 """Settings that every stage reads, and that may differ between them."""
 
 
-def told(snapshot: Mapping[str, Any], stage: str) -> dict[str, Any]:
+def settings_of(snapshot: Mapping[str, Any], stage: str) -> dict[str, Any]:
     """A stage's generation settings."""
-    own = snapshot.get("own", {}).get(stage, {})
-    return {**snapshot.get("generation", {}), **{key: value for key, value in own.items() if key != "seed"}}
+    differing = snapshot.get("own", {}).get(stage, {})
+    return {**snapshot.get("generation", {}), **{key: value for key, value in differing.items() if key != "seed"}}
 
 
 def seed_of(snapshot: Mapping[str, Any], stage: str) -> int:
@@ -31,13 +31,17 @@ def seed_of(snapshot: Mapping[str, Any], stage: str) -> int:
     return int(snapshot.get("own", {}).get(stage, {}).get("seed", snapshot["seed"]))
 
 
-def recorded(generation: Mapping[str, Any], seed: int, stage: str) -> dict[str, Any]:
+def record_of(generation: Mapping[str, Any], seed: int, stage: str) -> dict[str, Any]:
     """What the clip's recipe says of a stage: its seed, and all that it was told."""
     return {"seed": seed, **{key: generation[key] for key in (*ALONE.get(stage, ()), *SHARED) if key in generation}}
 
 
-def own(recipe: Mapping[str, Any], stage: str) -> dict[str, Any]:
-    """Where, by a clip's recipe, this stage was told something else than the clip as a whole."""
-    usual = {"seed": recipe.get("seed"), **recipe.get("generation", {})}
-    said = recipe.get("stages", {}).get(stage, {})
-    return {key: said[key] for key in ("seed", *SHARED) if key in said and said[key] != usual.get(key)}
+def own_of(recipe: Mapping[str, Any], stage: str) -> dict[str, Any]:
+    """The seed and the settings of a stage, by a clip's recipe, that are not those of the clip as a whole.
+
+    A recipe may come from anyone: what is of another kind than it should be is not there.
+    """
+    generation, stages = recipe.get("generation"), recipe.get("stages")
+    usual = {"seed": recipe.get("seed"), **(generation if isinstance(generation, Mapping) else {})}
+    said = stages.get(stage) if isinstance(stages, Mapping) else None
+    return {key: said[key] for key in ("seed", *SHARED) if key in said and said[key] != usual.get(key)} if isinstance(said, Mapping) else {}
