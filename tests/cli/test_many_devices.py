@@ -114,3 +114,14 @@ def test_all_starts_one_on_each_device(studio: Any, monkeypatch: pytest.MonkeyPa
     started = studio("worker", "start", "--all", "--json").json
     assert [worker["device"] for worker in started] == ["cuda:0", "cuda:1"]
     assert studio("worker", "start", "--all", "--device", "cpu").code == 2
+
+
+def test_a_worker_without_its_card_takes_no_job(studio: Any, trained: Project) -> None:
+    assert studio("generate", trained.path, "--prompt", "a dog", "--device", "cuda:99", "--no-worker").code == 0
+    refused = studio("worker", "start", "--device", "cuda:99")
+    assert refused.code == 2
+    assert "cuda:99" in refused.err
+    assert "torch sees" in refused.err
+    with Store() as store:
+        assert [job.state for job in store.jobs()] == ["queued"]
+    assert studio("worker", "status", "--json").json == []

@@ -30,7 +30,7 @@ from vcd_studio.worker.interrupts import FreshProcess, Interrupted
 from vcd_studio.worker.keeper import FRESH
 from vcd_studio.worker.lease import Lease, WakeUp
 from vcd_studio.worker.leftovers import sweep
-from vcd_studio.worker.networks import NetworkKeeper
+from vcd_studio.worker.networks import NetworkKeeper, set_up_device
 from vcd_studio.worker.stages import STAGES
 
 StageFunction = Callable[[StageContext], str | None]
@@ -210,8 +210,10 @@ def main(arguments: Sequence[str] | None = None, stages: Mapping[str, StageFunct
     os.environ.setdefault("CUDA_DEVICE_ORDER", BUS_ORDER)
 
     def work() -> None:
-        precision = load_settings().precision
-        with Store() as store, Lease(resolve_device(options.device), keeper) as lease, WakeUp(lease.device) as wake_up:
+        precision, device = load_settings().precision, resolve_device(options.device)
+        if device != "cpu":
+            set_up_device(device)  # a worker without its card would take every job, and fail it
+        with Store() as store, Lease(device, keeper) as lease, WakeUp(device) as wake_up:
             worker = Worker(store, lease, wake_up, stages, precision)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, _handler(worker))
