@@ -30,6 +30,7 @@ NAMED = {
     "reproduce",
     "compare",
     "doctor",
+    "bench",
     "evaluate",
     "generate",
     *(f"project {verb}" for verb in ("new", "list", "check")),

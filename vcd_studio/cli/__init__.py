@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from vcd_studio.cli import again, clips, demo, describing, doctor, evaluate, generate, identities, models, projects, queue, workers
+from vcd_studio.cli import again, bench, clips, demo, describing, doctor, evaluate, generate, identities, models, projects, queue, workers
 from vcd_studio.cli.answers import EXAMPLE, INPUT_WRONG, INTERRUPTED, WORK_FAILED, tell
 from vcd_studio.project.errors import InputError
 
@@ -36,6 +36,7 @@ app.command("reproduce", epilog=again.REPRODUCE)(again.reproduce)
 app.command("compare", epilog=again.COMPARE)(again.compare)
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
+app.command("bench", epilog=bench.EPILOG)(bench.bench)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("generate", epilog=generate.EPILOG)(generate.generate)
 

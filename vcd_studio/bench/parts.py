@@ -1,0 +1,40 @@
+"""What can be measured: each part's module is imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vcd_studio.bench.figures import Figure
+
+PARTS = MappingProxyType(
+    {
+        "clock": "the person's clock: help, first paint, keys, from the queue to the first step",
+        "diffusers": "clips and ID training of the pocket pack against diffusers, with the same weights, steps and threads",
+        "growth": "time and memory against frames, tiles, queue length, clips and photos, as plots",
+        "savers": "settings that save time and cost something: how much of either",
+        "full-size": "Stable Diffusion's and AnimateDiff's published shapes, filled at random, for a card",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """``device``: cpu or cuda:N. ``rounds``: how often each is measured. ``out``: where plots go. ``small``: miniature shapes and counts,
+    to see that it works, not to learn from."""
+
+    device: str
+    rounds: int
+    out: Path
+    small: bool = False
+
+
+def measure(part: str, options: Options) -> Iterator[Figure]:
+    """A part's figures, one by one as they are there."""
+    figures: Iterator[Figure] = importlib.import_module(f"vcd_studio.bench.{part.replace('-', '_')}").measure(options)
+    return figures
