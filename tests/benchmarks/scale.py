@@ -1,7 +1,8 @@
 """How quick a queue of many jobs and a project of many clips are: `python -m tests.benchmarks.scale [--count N]`.
 
 Everything is made in a temporary folder: N jobs of four stages (half of them done) and N clips of one stage and two frames. What a
-person sees of so many is measured by `vcd-studio bench clock`. The table gives medians and worst cases in milliseconds, on this machine, with warm caches.
+person sees of so many is measured by `vcd-studio bench clock`. The table gives medians and worst cases in milliseconds, on this machine,
+with warm caches.
 """
 
 import argparse
