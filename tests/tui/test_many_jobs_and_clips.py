@@ -18,6 +18,7 @@ from vcd_studio.project.outputs import write_sidecar
 from vcd_studio.project.project import Project
 from vcd_studio.tui.app import StudioApp
 from vcd_studio.tui.screens import clips as clips_screen
+from vcd_studio.tui.screens.projects import entry
 from vcd_studio.tui.widgets.clips.shelf import Shelf
 from vcd_studio.tui.widgets.queue import tree
 from vcd_studio.tui.widgets.queue.groups import MOST, grouped
@@ -153,6 +154,15 @@ async def test_another_jobs_log_takes_the_place_of_the_one_before(studio: Studio
         await until_text(pilot, "the snow came")
         await pilot.press("down")
         await until(pilot, lambda: "Log of #2" in screen_text(pilot) and "the snow came" not in screen_text(pilot), "the other log")
+
+
+def test_the_list_of_projects_reads_no_recipe(project: Project) -> None:
+    folders = [make_clip(project, f"clip {at}", frames=1) for at in range(3)]
+    for at, folder in enumerate(folders):
+        (folder / "clip.toml").write_text("this is no recipe")
+        os.utime(folder / "clip.toml", (at, at))
+        (folder / "poster.png").touch()
+    assert (entry(project.path).clips, entry(project.path).poster) == (3, folders[2] / "poster.png")
 
 
 def test_the_first_page_needs_only_what_was_written_last(project: Project) -> None:

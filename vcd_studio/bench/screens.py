@@ -96,14 +96,15 @@ class Screens:
         return time.perf_counter()
 
     def _listen(self, seconds: float) -> bool:
-        """Whether anything came in that time. Answers the terminal's part when it is asked what it is."""
-        if not select.select([self._ours], [], [], max(0.0, seconds))[0]:
-            return False
-        try:
-            data = os.read(self._ours, 1 << 16)
-        except OSError:  # they have ended
-            return False
-        if _WHO in data:
-            os.write(self._ours, b"\x1b[?62;4c")  # a VT220 that draws sixels
-        self._drawn += data
-        return bool(data)
+        """Whether anything came in that time; all there is is taken. Answers the terminal's part when it is asked what it is."""
+        came = False
+        while select.select([self._ours], [], [], 0.0 if came else max(0.0, seconds))[0]:
+            try:
+                data = os.read(self._ours, 1 << 16)
+            except OSError:  # they have ended
+                return came
+            if _WHO in data:
+                os.write(self._ours, b"\x1b[?62;4c")  # a VT220 that draws sixels
+            self._drawn += data
+            came = True
+        return came
