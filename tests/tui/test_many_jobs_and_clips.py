@@ -1,6 +1,7 @@
 """Thousands of jobs and clips: a screen does work for what changed and for what is seen, not for all there is."""
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from conftest import screen_text, until, until_text
 from studio_fixtures import make_clip
+from textual._compositor import Compositor
 
 from vcd_studio.jobs.model import Job, WorkerId
 from vcd_studio.jobs.store import Store
@@ -16,6 +18,7 @@ from vcd_studio.project.outputs import write_sidecar
 from vcd_studio.project.project import Project
 from vcd_studio.tui.app import StudioApp
 from vcd_studio.tui.screens import clips as clips_screen
+from vcd_studio.tui.screens.projects import entry
 from vcd_studio.tui.widgets.clips.shelf import Shelf
 from vcd_studio.tui.widgets.queue import tree
 from vcd_studio.tui.widgets.queue.groups import MOST, grouped
@@ -100,6 +103,66 @@ def test_a_clip_is_read_again_only_when_it_was_written_anew(project: Project, mo
     assert read == [folders[1]]
     (folders[0] / "clip.toml").unlink()
     assert [one.clip.folder for one in shelf.read(project) if one.clip.problem] == [folders[0]]  # it is unfinished now
+
+
+def test_threads_that_read_at_once_read_each_clip_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [make_clip(project, f"clip {at}", frames=1) for at in range(3)]
+    read: list[Path] = []
+    both = threading.Event()
+
+    def slow(folder: Path, original: Callable[[Path], outputs.Clip] = outputs.read_clip) -> outputs.Clip:
+        read.append(folder)
+        both.wait(10)  # the first is in the middle of its clips when the others begin
+        return original(folder)
+
+    monkeypatch.setattr(outputs, "read_clip", slow)
+    shelf, found = Shelf(), list[list[Path]]()
+    threads = [threading.Thread(target=lambda: found.append([one.clip.folder for one in shelf.read(project)])) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    both.set()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(read) == sorted(folders)
+    assert [sorted(each) for each in found] == [sorted(folders)] * 3
+
+
+async def test_a_key_lays_no_screen_out_again(studio: Studio, project: Project, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for at in range(4):
+        make_clip(project, f"clip {at}", frames=1)
+    app = studio(project.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "photo 1 of 4")
+        await pilot.press("5")
+        await until_text(pilot, "clip 1 of 4")
+        await pilot.pause()
+        laid: list[object] = []
+        monkeypatch.setattr(Compositor, "reflow", lambda self, *given, original=Compositor.reflow: laid.append(1) or original(self, *given))
+        await pilot.press("right")
+        await until_text(pilot, "clip 2 of 4")
+        await pilot.pause()
+        assert not laid
+
+
+async def test_another_jobs_log_takes_the_place_of_the_one_before(studio: Studio, project: Project, store: Store) -> None:
+    put_many(store, project, 2)
+    store.log(1, "info", "the snow came")
+    app = studio(project.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "photo 1 of 4")
+        await pilot.press("4")
+        await until_text(pilot, "the snow came")
+        await pilot.press("down")
+        await until(pilot, lambda: "Log of #2" in screen_text(pilot) and "the snow came" not in screen_text(pilot), "the other log")
+
+
+def test_the_list_of_projects_reads_no_recipe(project: Project) -> None:
+    folders = [make_clip(project, f"clip {at}", frames=1) for at in range(3)]
+    for at, folder in enumerate(folders):
+        (folder / "clip.toml").write_text("this is no recipe")
+        os.utime(folder / "clip.toml", (at, at))
+        (folder / "poster.png").touch()
+    assert (entry(project.path).clips, entry(project.path).poster) == (3, folders[2] / "poster.png")
 
 
 def test_the_first_page_needs_only_what_was_written_last(project: Project) -> None:

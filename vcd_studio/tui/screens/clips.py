@@ -241,7 +241,7 @@ into the trash and u takes it back. ✗ marks one that never became a clip: what
             if one.clip.problem:
                 way_on = "r tries again, x throws it away, i tells more" if one.job else "x throws it away"
             words.append(f"{plain(one.clip.id)} · {', '.join(map(plain, one.stages)) or 'no stages kept'} · {way_on}", "dim")
-        self.query_one("#words", Static).update(words)
+        self.query_one("#words", Static).update(words, layout=False)
 
     def on_picture_grid_moved(self, message: PictureGrid.Moved) -> None:
         """Another clip is under the cursor."""

@@ -61,16 +61,17 @@ def entries() -> list[Entry]:
 
 
 def entry(path: Path) -> Entry:
-    """Read one project's counts; a broken one becomes an entry with its problem."""
+    """Read one project's counts, and no recipe of its clips, be they thousands; a broken one becomes an entry with its problem."""
+    from vcd_studio.project.outputs import Clip, clip_folders
     from vcd_studio.project.project import Project
 
     try:
         project = Project.open(path)
-        clips = project.clips()
+        clips = [Clip(folder) for folder in clip_folders(project.outputs_dir)]
         identities = project.identities()
     except (InputError, OSError) as error:
         return Entry(path, path.name, problem=str(error))
-    poster = next((clip.poster for clip in clips if clip.poster and clip.poster.is_file()), None)
+    poster = next((clip.poster for clip in clips if clip.poster.is_file()), None)
     if poster is None:
         poster = next((photo.path for identity in identities for photo in identity.photos()), None)
     return Entry(path, project.name, project.pack, len(identities), len(clips), poster)

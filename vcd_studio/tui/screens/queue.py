@@ -82,6 +82,7 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
         super().__init__()
         self._log_of: int | None = None
         self._last_event = 0
+        self._log_is_new = False  # the lines of the job before still stand there
         self._stop = threading.Event()
 
     def body(self) -> ComposeResult:
@@ -188,8 +189,7 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
 
     def _show_job(self, job_id: int | None) -> None:
         if job_id != self._log_of:
-            self._log_of, self._last_event = job_id, 0
-            self.query_one(JobLog).clear()
+            self._log_of, self._last_event, self._log_is_new = job_id, 0, True
         job = next((job for job in self.studio.snapshot.jobs if job.id == job_id), None)
         stages = self.studio.snapshot.stages.get(job_id, ()) if job_id is not None else ()
         preview = next((stage.preview for stage in reversed(stages) if stage.preview), None)
@@ -203,15 +203,20 @@ temperature, and processes on it that are no workers of yours. / filters, Escape
                 title.append("".join(f" · {word}" for word in words if word))
             if job.error:
                 title.append(f" · {plain(job.error)} · d details", self.app.theme_variables.get("error", ""))
-        self.query_one("#title", Static).update(title)
-        if job_id is not None:
+        self.query_one("#title", Static).update(title, layout=False)
+        if job_id is None and self._log_is_new:
+            self._write(None, [])
+        elif job_id is not None:
             after = self._last_event
             queue = self.studio.queue
             self.attempt(
                 lambda: queue.store.events(job_id, after, LINES), lambda events: self._write(job_id, events), group="log", exclusive=True
             )
 
-    def _write(self, job_id: int, events: "list[Event]") -> None:
+    def _write(self, job_id: int | None, events: "list[Event]") -> None:
+        if job_id == self._log_of and self._log_is_new:  # only now: one layout for the old lines' going and the new ones' coming
+            self._log_is_new = False
+            self.query_one(JobLog).clear()
         lines = []
         for event in events:
             if job_id != self._log_of or event.id <= self._last_event:

@@ -89,6 +89,8 @@ class StatusLine(Static):
 
     def say(self, words: str) -> None:
         """A message, in place of the state, until the next one, until `say("")`, or for a while."""
+        if not words and not self._words:
+            return
         self._words = words
         if self._timer is not None:
             self._timer.stop()
@@ -98,7 +100,7 @@ class StatusLine(Static):
     def _draw(self) -> None:
         line = Text(no_wrap=True, overflow="ellipsis")
         line.append_text(Text(plain(self._words), "bold") if self._words else self._state)
-        self.update(line)
+        self.update(line, layout=False)  # one line, whatever it says: laying the screen out again would cost every key
 
 
 def describe(snapshot: Snapshot) -> Text:

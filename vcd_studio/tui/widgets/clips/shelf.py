@@ -1,5 +1,6 @@
 """The clips of a project as the screen needs them: each is read once, on a thread, and again when it was written anew."""
 
+import threading
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -61,16 +62,18 @@ class Shown:
 
 
 class Shelf:
-    """The clips of a project. Each is read once, and again only when its sidecar was written anew."""
+    """The clips of a project. Each is read once, and again only when its sidecar was written anew.
+
+    Threads that read at the same time take turns, so that the later finds what the earlier has read: thousands of clips take seconds,
+    and a screen asks again whenever the queue has changed.
+    """
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[tuple[int, int], Shown]] = {}
-        self.trash: tuple[Path, ...] = ()
-
-    @property
-    def is_new(self) -> bool:
+        self._lock = threading.Lock()
+        self.is_new = True
         """Whether nothing was read yet."""
-        return not self._known
+        self.trash: tuple[Path, ...] = ()
 
     def read(self, project: "Project", most: int | None = None, jobs: "Iterable[Job]" = ()) -> list[Shown]:
         """All clips, or of many ``most`` that were written last, and those that never became one; and what is in the trash.
@@ -80,14 +83,17 @@ class Shelf:
         from vcd_studio.jobs.unfinished import unfinished_clips
         from vcd_studio.project.outputs import clip_folders, discarded, read_clip
 
-        known, found = self._known, clip_folders(project.outputs_dir)
-        now: dict[Path, tuple[tuple[int, int], Shown]] = {}
-        for folder, written in islice(found.items(), most):
-            before = known.get(folder)
-            now[folder] = before if before is not None and before[0] == written else (written, read_shown(read_clip(folder)))
-        self._known, self.trash = now, tuple(discarded(project.outputs_dir))
-        unfinished = [replace(read_shown(clip), job=job) for clip, job in unfinished_clips(project.outputs_dir, jobs)]
-        return [*unfinished, *(shown for _, shown in now.values())]
+        with self._lock:
+            known, found = self._known, clip_folders(project.outputs_dir)
+            for gone in known.keys() - found.keys():
+                del known[gone]
+            wanted = list(islice(found.items(), most))
+            for folder, written in wanted:
+                if folder not in known or known[folder][0] != written:
+                    known[folder] = written, read_shown(read_clip(folder))
+            self.is_new, self.trash = False, tuple(discarded(project.outputs_dir))
+            unfinished = [replace(read_shown(clip), job=job) for clip, job in unfinished_clips(project.outputs_dir, jobs)]
+            return [*unfinished, *(known[folder][1] for folder, _ in wanted)]
 
     def put(self, shown: Shown) -> None:
         """This is how the clip is now: its rating was changed, which is not in its sidecar."""

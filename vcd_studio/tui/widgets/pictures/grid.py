@@ -60,7 +60,7 @@ class TileView(Widget):
         caption = Text(no_wrap=True, overflow="ellipsis")
         if tile:
             caption.append(f"{tile.mark} {plain(tile.caption)}", "" if cursor else tile.style)
-        self.caption.update(caption)
+        self.caption.update(caption, layout=False)
 
     def on_click(self) -> None:
         """Tell the grid."""
@@ -175,7 +175,7 @@ class PictureGrid(Widget, can_focus=True):
         pages = -(-len(self.tiles) // self.page_size)
         words = self.empty if not self.tiles else f"{self.noun} {self.cursor + 1} of {len(self.tiles)}"
         parts = (words, f"page {page + 1} of {pages}" if pages > 1 else "", self.note)
-        self.query_one(Static).update(" · ".join(part for part in parts if part))
+        self.query_one(Static).update(" · ".join(part for part in parts if part), layout=False)
 
     def on_tile_view_clicked(self, message: TileView.Clicked) -> None:
         """The mouse moves the cursor; on the tile that has it already, it opens."""
