@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
-from vcd_studio.method.attention import attend_plainly, plainly_attending
+from vcd_studio.method.attention import attend_plainly, distinct_rows, plainly_attending, remembered_prompts
+from vcd_studio.method.feed_forward import in_halves
 from vcd_studio.method.protocols import Networks
 
 
@@ -41,3 +43,29 @@ def test_a_processor_of_ones_own_is_left_alone(networks: Networks) -> None:
         assert networks.unet.attn_processors[name] is own
     finally:
         networks.unet.set_attn_processor(before)
+
+
+def test_prompts_are_remembered_by_their_distinct_rows() -> None:
+    words = torch.randn(2, 5, 3)
+    clip = words.repeat_interleave(4, 0)
+    assert torch.equal(distinct_rows(clip), words)
+    travel = torch.randn(8, 5, 3)
+    assert torch.equal(distinct_rows(travel), travel)
+    uneven = torch.cat([words[:1].expand(3, -1, -1), words[1:]])
+    assert torch.equal(distinct_rows(uneven), uneven)
+
+
+@pytest.mark.parametrize("travel", [False, True])
+def test_a_clip_is_predicted_as_ever_while_prompts_are_remembered_and_gates_halved(networks: Networks, travel: bool) -> None:
+    width = networks.unet.config.cross_attention_dim
+    noisy = torch.randn(2, networks.latent_channels, 4, 8, 8)
+    text = torch.randn(8, 5, width) if travel else torch.randn(2, 5, width).repeat_interleave(4, 0)
+    with torch.inference_mode():
+        plain = networks.motion_unet(noisy, 7, encoder_hidden_states=text).sample
+        with remembered_prompts(networks.motion_unet), in_halves(networks.motion_unet):
+            for _ in range(2):
+                assert torch.allclose(networks.motion_unet(noisy, 7, encoder_hidden_states=text).sample, plain, rtol=1e-4, atol=1e-5)
+            halved = [block for block in networks.motion_unet.modules() if "forward" in vars(block)]
+        assert halved
+        assert not any("forward" in vars(block) for block in networks.motion_unet.modules())
+        assert torch.equal(networks.motion_unet(noisy, 7, encoder_hidden_states=text).sample, plain)

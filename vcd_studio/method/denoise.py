@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vcd_studio.method.attention import remembered_prompts
 from vcd_studio.method.conditioning import Conditioning
+from vcd_studio.method.feed_forward import in_halves
 from vcd_studio.method.schedules import Schedule
 from vcd_studio.method.views import View, views_of
 
@@ -42,7 +43,8 @@ def denoise(
     clips, _, *shape = latents.shape
     views = views or views_of(shape, context=shape[0])
     words = conditioning.batches(guided=guidance > 1, clips=clips)
-    with remembered_prompts(unet, control and control.network):
+    networks = (unet, control and control.network)
+    with remembered_prompts(*networks), in_halves(*networks):
         for step, t in enumerate(schedule.timesteps, 1):
             noisy = schedule.scale(latents, t)
             noise = torch.zeros_like(latents)

@@ -1,0 +1,34 @@
+"""Both sides of the comparison do the same work: clips that are equal, trainings that learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vcd_studio.bench.contestants import SIDES, Contestant, ready
+from vcd_studio.bench.diffusers import STEPS, TOLERANCE, compare
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", ["text to video", "partial denoise"])
+def test_both_sides_make_the_same_clip(work: str) -> None:
+    ours, theirs = (ready(work, side, 3)() for side in SIDES)
+    assert ours.shape == theirs.shape == (16, 64, 64, 3)
+    assert np.abs(ours - theirs).max() <= TOLERANCE
+    assert ours.std() > 0.05
+
+
+@pytest.mark.slow
+def test_a_comparison_has_both_sides_in_every_round() -> None:
+    figure = compare("ID training", 2, 2)
+    assert len(figure.samples) == len(figure.rival) == 2
+    assert min(figure.samples + figure.rival) > 0
+    assert figure.note == "each draws its own batches"
+    assert "ID training" in STEPS
+
+
+def test_a_side_that_cannot_begin_is_not_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="juggling by ours has ended with exit code 1"), Contestant("juggling", "ours", 1, tmp_path):
+        raise AssertionError
