@@ -16,9 +16,6 @@ PARTS = MappingProxyType(
     {
         "clock": "the person's clock: help, first paint, keys, from the queue to the first step",
         "diffusers": "clips and ID training of the pocket pack against diffusers, with the same weights, steps and threads",
-        "growth": "time and memory against frames, tiles, queue length, clips and photos, as plots",
-        "savers": "settings that save time and cost something: how much of either",
-        "full-size": "Stable Diffusion's and AnimateDiff's published shapes, filled at random, for a card",
     }
 )
 
