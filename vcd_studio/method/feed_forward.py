@@ -11,6 +11,8 @@ from diffusers.models.attention import FeedForward
 from torch import Tensor
 from torch.nn.functional import gelu, linear
 
+from vcd_studio.method.replaced import replaced_forwards
+
 
 @contextmanager
 def in_halves(*networks: Any) -> Iterator[None]:
@@ -26,13 +28,8 @@ def in_halves(*networks: Any) -> Iterator[None]:
         for block in network.modules()
         if isinstance(block, FeedForward) and isinstance(block.net[0], GEGLU) and block.net[0].proj.weight.device.type == "cpu"
     ]
-    for block in blocks:
-        block.forward = _forward(block)
-    try:
+    with replaced_forwards({block: _forward(block) for block in blocks}):
         yield
-    finally:
-        for block in blocks:
-            del block.forward
 
 
 def _forward(block: Any) -> Callable[..., Tensor]:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from vcd_studio.method.savers import NOTHING_SAVED, Savers
 from vcd_studio.method.schedules import Schedule, SchedulerName, schedule
 from vcd_studio.method.views import View, views_of
 
@@ -26,6 +27,7 @@ class Sampling:
     seed: int = 1
     context_frames: int = 16
     context_overlap: int = 4
+    savers: Savers = NOTHING_SAVED
 
     def schedule(self, config: object, device: torch.device | str = "cpu") -> Schedule:
         return schedule(self.scheduler, config, self.steps, device, self.seed)
