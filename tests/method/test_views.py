@@ -115,7 +115,8 @@ def test_the_prompts_keys_are_computed_once_per_clip_and_the_network_is_left_as_
         return unet(noisy, t, **rest)
 
     calls.clear()
-    assert torch.allclose(denoise(plain, noise, conditioning, plan, 7.5), remembered, atol=1e-5)
+    slowly = denoise(plain, noise, conditioning, plan, 7.5)
+    assert (slowly - remembered).abs().max() <= 1e-5 * slowly.abs().max()  # added up in another order
     for handle in handles:
         handle.remove()
     assert 0 < once < len(calls)
