@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from vcd_studio.method.step_cache import cached_steps
@@ -21,6 +21,11 @@ class Savers:
     guidance_until: float = 1.0
     cache_every: int = 1
     merge_tokens: float = 0.0
+
+    @property
+    def on(self) -> dict[str, float]:
+        """Those that are on, by name."""
+        return {known.name: value for known in fields(self) if (value := getattr(self, known.name)) != known.default}
 
     def guidances(self, guidance: float, places: Sequence[float]) -> list[float]:
         """The guidance scale at each of ``places`` on the way from noise (0) to clean (1); 1 is none."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,10 @@ from vcd_studio.method.finetuning.weights import NetworkWeights, worn
 from vcd_studio.method.id_tokens import IdTokens, expand
 from vcd_studio.method.protocols import Frames, Networks
 from vcd_studio.method.sampling import Sampling
-from vcd_studio.method.savers import NOTHING_SAVED, Savers
 from vcd_studio.models.loras import load_lora
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.loras import ADAPTER
-from vcd_studio.project.stage_settings import SAVERS, seed_of, settings_of
+from vcd_studio.project.stage_settings import seed_of, settings_of
 from vcd_studio.worker.context import StageContext
 from vcd_studio.worker.ladder import Shape
 
@@ -135,8 +134,7 @@ class ClipStage:
 
     @property
     def sampling(self) -> Sampling:
-        names = ("steps", "guidance", "scheduler", "gamma", "context_frames", "context_overlap")
-        return Sampling(seed=self.seed, savers=_savers(self.generation), **{name: self.generation[name] for name in names})
+        return Sampling.told(self.generation, self.seed)
 
     def clip_before(self) -> Frames:
         """The frames this stage starts from: the stage before it, or the person's own video."""
@@ -198,11 +196,6 @@ class ClipStage:
         return str(path)
 
 
-def _savers(generation: Mapping[str, Any]) -> Savers:
-    """Those that are set; a job of an older release knows none."""
-    return Savers(**{name: generation[name] for name in SAVERS if name in generation})
-
-
 def _lora(path: Path, strength: float, networks: Networks) -> NetworkWeights:
     lora = load_lora(path, networks)
     return NetworkWeights(lora.unet, text_changes=lora.text_encoder).at(strength)
@@ -241,7 +234,7 @@ def recipe(settings: dict[str, Any], generation: dict[str, Any], seed: int, fram
         "frames": len(frames),
         "fps": generation["fps"],
         "gamma": generation["gamma"],
-        **{name: value for name, value in asdict(_savers(generation)).items() if value != getattr(NOTHING_SAVED, name)},
+        **Sampling.told(generation, seed).savers.on,
         "stages": list(generation["stages"]),
         "pack": settings["pack"],
         "identities": [_told(identity, generation.get("weights_strength", 1.0)) for identity in settings["identities"]],
