@@ -79,6 +79,13 @@ def test_a_network_is_as_it_was_when_a_clip_is_broken_off(networks: Networks) ->
     assert forwards(networks.motion_unet) == before
 
 
+def test_a_job_of_an_older_release_knows_no_savers() -> None:
+    older = {"steps": 12, "scheduler": "euler", "fps": 8}
+    assert Sampling.told(older, seed=3) == Sampling(steps=12, scheduler="euler", seed=3)
+    told = Sampling.told({**older, "cache_every": 2, "merge_tokens": 0.0}, seed=3)
+    assert told.savers.on == {"cache_every": 2}
+
+
 # ── Guidance on part of the way ─────────────────────────────────────────────────────────────────────────────────────
 
 

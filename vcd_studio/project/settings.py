@@ -116,8 +116,8 @@ class GenerationSettings(_Settings):
     def _guided_for_a_while(self) -> Self:
         if self.guidance_from >= self.guidance_until:
             raise ValueError(
-                f"guidance_from ({self.guidance_from}) must be smaller than guidance_until ({self.guidance_until}); "
-                "for no guidance at all set guidance to 1"
+                f"guidance must begin (guidance_from, {self.guidance_from}) before it ends (guidance_until, {self.guidance_until}); "
+                "for none at all set guidance to 1"
             )
         return self
 
