@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -67,19 +68,20 @@ def pass_over():
 
 if sys.argv[1] == "kept":
     keep_freed_memory()
-for _ in range(3):
-    faults = pass_over()
+least = min(pass_over() for _ in range(8))  # the first ones may still find the heap too small
 kept = resident()
 give_back_freed_memory()
-print(faults, kept - resident())
+print(least, kept - resident())
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no mallopt")
+@pytest.mark.slow  # two processes of torch
 def test_freed_memory_is_kept_for_the_next_tensors_until_it_is_given_back() -> None:
-    faults, given_back = {}, {}
+    thrifty = {**os.environ, "MALLOC_TRIM_THRESHOLD_": str(1 << 20)}  # or glibc may come to keep it by itself, now and then
+    least, given_back = {}, {}
     for how in ("kept", "not"):
-        said = subprocess.run([sys.executable, "-c", MEMORY, how], capture_output=True, text=True, check=True).stdout.split()
-        faults[how], given_back[how] = map(int, said)
-    assert faults["kept"] < 1000 < faults["not"]
+        said = subprocess.run([sys.executable, "-c", MEMORY, how], env=thrifty, capture_output=True, text=True, check=True)
+        least[how], given_back[how] = map(int, said.stdout.split())
+    assert least["kept"] < 1000 < least["not"]
     assert given_back["kept"] > 100_000_000
