@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
 from vcd_studio.method.attention import attend_plainly, distinct_rows, plainly_attending, remembered_prompts
@@ -69,3 +70,16 @@ def test_a_clip_is_predicted_as_ever_while_prompts_are_remembered_and_gates_halv
         assert halved
         assert not any("forward" in vars(block) for block in networks.motion_unet.modules())
         assert torch.equal(networks.motion_unet(noisy, 7, encoder_hidden_states=text).sample, plain)
+
+
+def test_gates_are_halved_with_the_weights_of_the_moment(networks: Networks) -> None:
+    """Networks that take turns on a card get other tensors for their weights in the middle of a clip."""
+    block = next(block for block in networks.motion_unet.modules() if isinstance(block, FeedForward))
+    hidden = torch.randn(2, 3, block.net[0].proj.in_features)
+    with torch.inference_mode(), in_halves(networks.motion_unet):
+        block(hidden)
+        for parameter in block.parameters():
+            parameter.data = parameter.data * 1.5
+        halved = block(hidden)
+    with torch.inference_mode():
+        assert torch.allclose(block(hidden), halved, rtol=1e-4, atol=1e-6)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 from tiny_pack import save_tiny_pack
@@ -46,3 +51,37 @@ def test_on_a_card_the_plan_is_said_before_anything_is_loaded(pack: str, monkeyp
     _, device, dtype, _, placement = NetworkKeeper("cuda:0").get(pack, said.append)
     assert (device, dtype, placement.aside) == ("cuda:0", torch.float16, ())
     assert said[-1].endswith("8.0 GB free: everything on the card")
+
+
+MEMORY = """
+import psutil, resource, sys, torch
+from vcd_studio.worker.networks import give_back_freed_memory, keep_freed_memory
+
+def resident():
+    return psutil.Process().memory_info().rss
+
+def pass_over():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    tensors = [torch.ones(6_000_000) for _ in range(6)]  # 24 MB each
+    del tensors
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+least = min(pass_over() for _ in range(8))  # the first ones may still find the heap too small
+kept = resident()
+give_back_freed_memory()
+print(least, kept - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no mallopt")
+@pytest.mark.slow  # two processes of torch
+def test_freed_memory_is_kept_for_the_next_tensors_until_it_is_given_back() -> None:
+    thrifty = {**os.environ, "MALLOC_TRIM_THRESHOLD_": str(1 << 20)}  # or glibc may come to keep it by itself, now and then
+    least, given_back = {}, {}
+    for how in ("kept", "not"):
+        said = subprocess.run([sys.executable, "-c", MEMORY, how], env=thrifty, capture_output=True, text=True, check=True)
+        least[how], given_back[how] = map(int, said.stdout.split())
+    assert least["kept"] < 1000 < least["not"]
+    assert given_back["kept"] > 100_000_000

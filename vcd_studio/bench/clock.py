@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from vcd_studio.bench.figures import Figure, alternate, seconds
 from vcd_studio.bench.many import fill_clips, fill_queue, home
 from vcd_studio.bench.parts import Options
-from vcd_studio.bench.screens import Screens
+from vcd_studio.bench.screens import PICTURES_QUIET, Screens
 from vcd_studio.jobs.store import Store
 from vcd_studio.project.project import Project
 
@@ -74,8 +74,8 @@ def _many(options: Options, folder: Path) -> Iterator[Figure]:
         fill_queue(store, project, count)
     label = f"with {count} jobs and clips"
 
-    def answers(screens: Screens, key: str, times: int = keys) -> tuple[float, ...]:
-        return tuple(-screens.press(key) + screens.settles() for _ in range(times))
+    def answers(screens: Screens, key: str) -> tuple[float, ...]:
+        return tuple(screens.answers(key) for _ in range(keys))
 
     with Screens(project.path, "sixel") as screens:
         screens.shows(OPENED)
@@ -90,8 +90,7 @@ def _many(options: Options, folder: Path) -> Iterator[Figure]:
         screens.settles()
         yield Figure("a key with pictures on screen", answers(screens, "\x1b[C"), wanted=KEY_SECONDS, note=label)
         for _ in range(2 if options.small else 5):  # so that these pages are kept on disk
-            screens.press("\x1b[6~")
-            screens.settles()
+            screens.answers("\x1b[6~", PICTURES_QUIET)
         yield Figure("resident memory there", (screens.resident(),), "MB", note=label)
         yield Figure("idle", (screens.busy(IDLE_SECONDS / (5 if options.small else 1)),), "% of a core", note="Clips screen")
     pages = []
@@ -101,8 +100,8 @@ def _many(options: Options, folder: Path) -> Iterator[Figure]:
             screens.settles()
             began = screens.press("5")
             again = screens.shows(f"of {count}") - began
-            screens.settles()
-            pages.append(-screens.press("\x1b[6~") + screens.settles())
+            screens.settles(PICTURES_QUIET)
+            pages.append(screens.answers("\x1b[6~", PICTURES_QUIET))
     yield Figure("all clips read by a studio started anew", (again,), note=label)
     yield Figure("a page of thumbnails from the disk cache", tuple(pages), wanted=PAGE_SECONDS, note=label)
 

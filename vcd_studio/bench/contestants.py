@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcd_studio.bench.figures import seconds
+from vcd_studio.jobs.processes import last_line
 
 Answer = NDArray[np.float32]
 """What was made, for comparing: frames 0..1, or the losses of a training."""
@@ -29,20 +30,25 @@ SIDES = ("ours", "diffusers")
 
 
 class Contestant:
-    """``with Contestant("t2v", "ours", …) as ours:`` waits until it is ready; ``ours.measure()`` has it do its work once."""
+    """``with Contestant("text to video", "ours", …) as ours:`` waits until it is ready; ``ours.measure()`` has it do its work once.
+
+    RuntimeError with its last words where its process ends before that.
+    """
 
     def __init__(self, work: str, side: str, steps: int, answers: Path) -> None:
         self.name = f"{work} by {side}"
         self._answer = answers / f"{work}-{side}.npy"
+        self._log = answers / f"{work}-{side}.log"
         self._command = [sys.executable, "-m", __name__, work, side, "--steps", str(steps), "--answer", str(self._answer)]
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
         self._read()
         return self
 
     def measure(self) -> float:
-        """Seconds that one time took. RuntimeError where the process has ended."""
+        """Seconds that one time took."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.write("again\n")
@@ -57,7 +63,7 @@ class Contestant:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.name} has ended with exit code {self._process.wait()}")
+            raise RuntimeError(f"{self.name} has ended with exit code {self._process.wait()}: {last_line(self._log)}")
         return json.loads(line)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -23,7 +23,7 @@ from vcd_studio.models import load_pack
 WHOLE = TrainingOptions()
 
 
-def text_to_video_(steps: int) -> Work:
+def prompted(steps: int) -> Work:
     """Prompt to frames; γ 0, so that the noise is diffusers' own."""
     networks, sampling = load_pack(tasks.PACK), Sampling(steps=steps, guidance=tasks.GUIDANCE, gamma=0, seed=tasks.SEED)
 
@@ -34,7 +34,7 @@ def text_to_video_(steps: int) -> Work:
     return work
 
 
-def partial_denoise(steps: int) -> Work:
+def noised_again(steps: int) -> Work:
     """A clip, encoded, noised part of the way, denoised, decoded: what Face does to a crop, and Tiled to a tile."""
     networks, sampling = load_pack(tasks.PACK), Sampling(steps=steps, guidance=tasks.GUIDANCE, gamma=0, seed=tasks.SEED)
     clip = tasks.clip()
@@ -51,7 +51,7 @@ def partial_denoise(steps: int) -> Work:
     return work
 
 
-def id_training(steps: int) -> Work:
+def trained(steps: int) -> Work:
     """So many steps of a training, with their share of its bank of latents."""
     networks = load_pack(tasks.PACK)
     photos = [TrainingPhoto(photo) for photo in tasks.photos()]
@@ -71,5 +71,5 @@ def _shares(frames: Frames) -> Answer:
 
 
 WORKS: Mapping[str, Callable[[int], Work]] = MappingProxyType(
-    {"text to video": text_to_video_, "partial denoise": partial_denoise, "ID training": id_training}
+    {"text to video": prompted, "partial denoise": noised_again, "ID training": trained}
 )

@@ -24,6 +24,8 @@ CELL = 10, 20
 """Width and height of a cell in pixels."""
 QUIET = 0.1
 """Seconds without a byte after which an answer has been drawn."""
+PICTURES_QUIET = 0.5
+"""The same where pictures follow the words."""
 PATIENCE = 60.0
 _WHO = b"\x1b[c"
 _ESCAPES = re.compile(rb"\x1bP.*?\x1b\\|\x1b\[[0-9;?=>$]*[ -/]*[@-~]", re.DOTALL)
@@ -61,10 +63,16 @@ class Screens:
         """When these words had been drawn since the start, or the last key; RuntimeError where that takes too long."""
         return self._until(lambda: words in self.words, repr(words))
 
-    def settles(self) -> float:
-        """When the last byte came before it was quiet; now, where it is."""
+    def answers(self, keys: str, quiet: float = QUIET) -> float:
+        """Seconds from these keys until the last of what they changed was drawn; RuntimeError where nothing is."""
+        pressed = self.press(keys)
+        self._until(lambda: bool(self._drawn), f"an answer to {keys!r}")
+        return self.settles(quiet) - pressed
+
+    def settles(self, quiet: float = QUIET) -> float:
+        """When the last byte came before it was quiet for so many seconds; now, where it is."""
         last = time.perf_counter()
-        while self._listen(QUIET):
+        while self._listen(quiet):
             last = time.perf_counter()
         return last
 

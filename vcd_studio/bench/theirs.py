@@ -57,7 +57,7 @@ ASKED: dict[str, Any] = {
 }  # fmt: skip
 
 
-def text_to_video(steps: int) -> Work:
+def prompted(steps: int) -> Work:
     """AnimateDiffPipeline."""
     pipeline = _pipeline(AnimateDiffPipeline)
 
@@ -69,7 +69,7 @@ def text_to_video(steps: int) -> Work:
     return work
 
 
-def partial_denoise(steps: int) -> Work:
+def noised_again(steps: int) -> Work:
     """AnimateDiffVideoToVideoPipeline."""
     pipeline = _pipeline(AnimateDiffVideoToVideoPipeline)
     video = [Image.fromarray(frame) for frame in tasks.clip()]
@@ -82,7 +82,7 @@ def partial_denoise(steps: int) -> Work:
     return work
 
 
-def id_training(steps: int) -> Work:
+def trained(steps: int) -> Work:
     """Textual inversion (Gal et al. 2022) as trainers on diffusers have it: pictures encoded as they are drawn, the whole vocabulary in the
     optimiser and every word but the new ones put back after each step."""
     parts = _networks()
@@ -131,5 +131,5 @@ def id_training(steps: int) -> Work:
 
 
 WORKS: Mapping[str, Callable[[int], Work]] = MappingProxyType(
-    {"text to video": text_to_video, "partial denoise": partial_denoise, "ID training": id_training}
+    {"text to video": prompted, "partial denoise": noised_again, "ID training": trained}
 )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vcd_studio.bench.parts import PARTS
-from vcd_studio.cli.answers import EXAMPLE, INPUT_WRONG, INTERRUPTED, WORK_FAILED, Json, answer, tell
+from vcd_studio.cli.answers import EXAMPLE, INPUT_WRONG, WORK_FAILED, Json, answer, tell
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
 
@@ -22,7 +22,7 @@ def bench(
     ] = None,
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda:N.")] = "auto",
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="How often each is measured, rivals taking turns.")] = 5,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the table, its JSON and the plots go.")] = Path(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the table and its JSON go.")] = Path(
         "vcd-studio-bench"
     ),
     small: Annotated[bool, typer.Option("--small", help="Miniature counts: to see it work, not to learn from.")] = False,
@@ -62,4 +62,4 @@ def _measure(arguments: list[str]) -> None:
 
     code = subprocess.run([sys.executable, "-m", "vcd_studio.bench", *arguments], stdout=subprocess.DEVNULL, check=False).returncode
     if code:
-        raise typer.Exit({INPUT_WRONG: INPUT_WRONG, -2: INTERRUPTED, INTERRUPTED: INTERRUPTED}.get(code, WORK_FAILED))
+        raise typer.Exit(INPUT_WRONG if code == INPUT_WRONG else WORK_FAILED)

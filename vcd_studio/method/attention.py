@@ -15,7 +15,7 @@ from torch import Tensor
 class RememberingProcessor:
     """diffusers' attention, but the keys and values of a prompt it has seen before (the same tensor) are not computed again.
 
-    The frames of a clip mostly share a prompt: it has then one row for each of ``sides`` runs of frames, which attend to it as one.
+    The frames of a clip mostly share a prompt: those of each side of the guidance then attend to its one row together.
     """
 
     def __init__(self, plain: AttnProcessor2_0) -> None:
@@ -41,7 +41,8 @@ class RememberingProcessor:
 
 def distinct_rows(text: Tensor) -> Tensor:
     """A prompt's rows (b, length, width) without repetitions, where each is repeated as often as any other; else all of them."""
-    fresh = [0, *(i for i in range(1, len(text)) if not torch.equal(text[i], text[i - 1])), len(text)]
+    repeated = (text[1:] == text[:-1]).flatten(1).all(1).tolist()
+    fresh = [0, *(i for i, again in enumerate(repeated, 1) if not again), len(text)]
     runs = {end - begin for begin, end in itertools.pairwise(fresh)}
     return text[fresh[:-1]] if len(runs) == 1 else text
 

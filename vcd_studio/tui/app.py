@@ -1,6 +1,7 @@
 """The app: its screens, one open project, one look at the queue. The work is done by workers; the store says how far they are."""
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 
 THEMES_EVERY = 1.0  # seconds between two looks at the theme files
+TERMINAL_EVERY = 1.0  # and at the terminal
 
 
 def _screen(mode: str) -> Callable[[], Screen[Any]]:
@@ -107,6 +109,8 @@ class StudioApp(App[int]):
         self._dress()
         self.switch_mode("projects")
         self.set_interval(THEMES_EVERY, self._look_at_themes)
+        if not self.is_headless:
+            self.set_interval(TERMINAL_EVERY, self._look_at_terminal)
         self._watcher.start()
         if self._first is not None:
             self.open_project(self._first)
@@ -138,6 +142,11 @@ class StudioApp(App[int]):
         if stamp(*self._theme_folders) != self._theme_stamp:
             self._read_themes()
             self.mutate_reactive(App.theme)
+
+    def _look_at_terminal(self) -> None:
+        """Leave when the terminal is gone and no signal said so (under nohup, or setsid): reading from nothing would take a whole core."""
+        if sys.__stdin__ is not None and not sys.__stdin__.isatty():
+            self.exit(return_code=1)
 
     def _tell(self, snapshot: Snapshot) -> None:
         """From the watching thread; nothing is told any more once the app goes."""
