@@ -94,6 +94,15 @@ def test_what_the_study_has_is_set_against_what_else_was_tried(tmp_path: Path) -
     assert len([row for row in section.splitlines() if row.startswith(("| tokens", "| face"))]) == 4
 
 
+def test_what_a_saver_costs_is_told_against_the_same_clips_without_it(tmp_path: Path) -> None:
+    figures = {"clip_i": 0.7, "clip_t": 0.3, "dino": 0.6, "dino_temporal": 0.9, "clip_temporal": 0.9, "motion": 0.1}
+    measured = [*rows("savers-none", "savers", "none", identity=0.8, **figures)]
+    assert "## What savers of time cost" not in told(Measured(measured), tmp_path)
+    measured += rows("savers-cache-3", "savers", "cache 3", identity=0.7, **{**figures, "clip_i": 0.75})
+    section = told(Measured(measured), tmp_path).partition("## What savers of time cost")[2]
+    assert line(section, "| cache 3 ").startswith("| cache 3 | -0.100 [-0.100, -0.100] | +0.050 [+0.050, +0.050] | +0.000 ")
+
+
 def test_every_setting_that_is_swept_has_the_tables_vcd_on_it() -> None:
     for axis in (*SWEEPS, *STAGE_SWEEPS):
         slugs = [arm.slug for arm in SWEEPS.get(axis, ())] or [slug_of(f"{axis} {v}") for v in STAGE_SWEEPS[axis]]

@@ -64,6 +64,12 @@ def test_a_plan_becomes_one_batch_with_full_snapshots(project: Project, store: S
     assert store.job(jobs[1].id).settings == settings
 
 
+def test_a_preset_gives_way_to_what_is_said_beside_it(project: Project) -> None:
+    (clip,) = plan_generate(project, text="a dog", preset="draft", overrides={"steps": 6}).items
+    told = clip.settings["generation"]
+    assert (told["scheduler"], told["cache_every"], told["steps"], clip.stages) == ("dpm++", 2, 6, ["t2v", "save"])
+
+
 def test_v_star_stands_for_the_chosen_identity(project: Project) -> None:
     train(project, "tom")
     plan = plan_generate(project, text="a V* cat", identity="tom")
@@ -92,6 +98,7 @@ def test_a_travel_keeps_every_part(project: Project) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ({"text": "a dog", "preset": "sketch"}, 'no preset "sketch"; choose one of ours, paper, released, draft'),
         ({"text": "a <rexx> dog"}, "<rexx>.*known are.*<rex>"),
         ({"text": "a <tom> cat"}, '"tom" is not trained yet'),
         ({"text": "a <rex> dog", "identity": "nobody"}, "no identity"),

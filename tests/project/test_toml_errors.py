@@ -143,10 +143,25 @@ def test_overrides_name_the_key_and_keep_the_rest() -> None:
         GenerationSettings().with_overrides({"steps": "many"}, where="here")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"guidance_from": 0.8, "guidance_until": 0.8}, "Guidance must begin .* before it ends .* set guidance to 1"),
+        ({"guidance_until": 0.0}, "guidance_until"),
+        ({"cache_every": 0}, "cache_every"),
+        ({"merge_tokens": 0.8}, "merge_tokens"),
+    ],
+)
+def test_savers_have_their_bounds(wrong: dict[str, object], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        GenerationSettings().with_overrides(wrong)
+
+
 def test_every_preset_is_valid() -> None:
-    for name in ("ours", "paper", "released"):
-        GenerationSettings().with_overrides(PRESETS[name])
-        TrainingSettings().with_overrides(TRAINING_PRESETS[name])
+    for preset in PRESETS.values():
+        GenerationSettings().with_overrides(preset)
+    for preset in TRAINING_PRESETS.values():
+        TrainingSettings().with_overrides(preset)
     assert GenerationSettings().with_overrides(PRESETS["released"]).gamma == 0.05
 
 

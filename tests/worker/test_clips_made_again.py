@@ -103,6 +103,21 @@ def test_stages_with_another_seed_and_other_settings_say_so_and_come_out_the_sam
     assert made(store, again.rerun(store, once_more, project, ["tiled"])).sidecar["stages"]["tiled"]["steps"] == 4
 
 
+def test_savers_are_in_the_recipe_and_a_stage_may_have_its_own(store: Store, project: Project, clip: Clip) -> None:
+    saving = {"cache_every": 2, "merge_tokens": 0.5, "guidance_until": 0.5}
+    overrides = {**QUICK, "stages": ["t2v"], "preview_every": 0, **saving}
+    (job,) = enqueue_plan(store, project, plan_generate(project, text="a <rex> running", seeds=[3], overrides=overrides))
+    saved = made(store, job)
+    assert not np.array_equal(frames(saved, "t2v"), frames(clip, "t2v"))
+    assert saving.items() <= saved.sidecar["stages"]["t2v"].items()
+    told, plain = (json.loads(read_recipe(each.video)["recipe"]) for each in (saved, clip))
+    assert saving.items() <= told.items()
+    assert not saving.keys() & plain.keys()
+    assert made(store, again.reproduce(store, saved, project)).sidecar["reproduces"]["same"]
+    larger = made(store, again.rerun(store, saved, project, ["tiled"], {"cache_every": 1}))
+    assert [larger.sidecar["stages"][name]["cache_every"] for name in ("t2v", "tiled")] == [2, 1]
+
+
 def test_a_failed_job_is_forked_from_the_stages_that_it_finished(store: Store, project: Project, clip: Clip) -> None:
     plan = plan_generate(project, text="a <rex> running", seeds=[3], overrides={**QUICK, "stages": ["t2v", "tiled"], "preview_every": 0})
     (job,) = enqueue_plan(store, project, plan)

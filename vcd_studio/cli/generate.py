@@ -43,6 +43,7 @@ def generate(
     identity: Annotated[str | None, typer.Option("--identity", metavar="NAME", help="Whom V* stands for.")] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", metavar="1,2", help="One clip for each seed.")] = None,
     stages: Annotated[str | None, typer.Option("--stages", metavar="t2v,face,tiled", help="Only these stages.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", metavar="NAME", help="ours, paper, released, or draft: quick, to look.")] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A generation setting; may be repeated.")] = None,
     video: Annotated[Path | None, typer.Option("--input", metavar="VIDEO", help="Start from this video (stages face and tiled).")] = None,
     device: Annotated[str | None, typer.Option("--device", metavar="D", help="Only on this device: cpu or cuda:N; else any.")] = None,
@@ -75,6 +76,7 @@ def generate(
         seeds=_seeds(seeds) if seeds is not None else None,
         stages=_words(stages) if stages is not None else ["face", "tiled"] if video is not None else None,
         overrides=dict(override_from_text(change) for change in changes or []),
+        preset=preset,
         input_video=video,
     )
     named = dict.fromkeys(name for item in plan.items for name in item.identities)

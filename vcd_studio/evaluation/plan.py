@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from vcd_studio.project.settings import PRESETS, GenerationSettings
+
 Method = Literal["none", "tokens", "lora", "dreambooth", "custom-diffusion"]
 
 STILL = "still"
@@ -67,6 +69,8 @@ class Arm:
     name: str
     learning: Learning = VCD
     gamma: float = 0.15
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """Generation settings, by name, that differ from the study's."""
     pictures: bool = False
     axis: str = ""
     value: float | str = ""
@@ -138,6 +142,19 @@ def _gammas(*values: float) -> tuple[Arm, ...]:
     return sweep("gamma", values, lambda gamma: Arm("", gamma=gamma))
 
 
+SAVERS: Mapping[str, Mapping[str, Any]] = {
+    "none": {},
+    "guidance to 0.6": {"guidance_until": 0.6},
+    "guidance 0.2 to 0.9": {"guidance_from": 0.2, "guidance_until": 0.9},
+    "cache 2": {"cache_every": 2},
+    "cache 3": {"cache_every": 3},
+    "merge 0.5": {"merge_tokens": 0.5},
+    "dpm++ 12": {"scheduler": "dpm++", "steps": 12},
+    "dpm++ 8": {"scheduler": "dpm++", "steps": 8},
+    "draft": {key: value for key, value in PRESETS["draft"].items() if key != "stages"},
+}
+"""What saves time, as generation settings: a clip of a study has fewer steps than one made unasked, so these begin at that one's."""
+
 SWEEPS: dict[str, tuple[Arm, ...]] = {
     "gamma": (NO_PRIOR, VCD_ARM, *_gammas(0.5, 0.8)),
     "tokens": learnt("tokens", "tokens", (1, 4, 16), 4),
@@ -154,6 +171,7 @@ SWEEPS: dict[str, tuple[Arm, ...]] = {
         ("masked", "unmasked"),
         lambda mask: Arm("", replace(VCD if mask == "masked" else UNMASKED, shared_background=True), pictures=True),
     ),
+    "savers": sweep("savers", tuple(SAVERS), lambda name: Arm("", told={"steps": GenerationSettings().steps, **SAVERS[str(name)]})),
 }
 STAGES = Arm("stages", stages=True)
 STAGE_SWEEPS: dict[str, tuple[float | str, ...]] = {

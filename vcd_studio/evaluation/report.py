@@ -50,6 +50,8 @@ def write_report(study: Study, out: Path) -> Path:
     if defaults := _defaults(rows):
         lines += ["## What decides the defaults", "", *defaults, ""]
     lines += _swept(rows, SWEEPS, out)
+    if costs := _costs(rows):
+        lines += ["## What savers of time cost", "", *costs, ""]
     if any(row["arm"] == "stage-t2v" for row in rows):
         lines += ["## Face and Tiled, on distant subjects", "", *_stages(rows), ""]
     lines += _swept(rows, STAGE_SWEEPS, out)
@@ -159,6 +161,7 @@ def _claims(rows: Sequence[Row]) -> list[str]:
     return lines if len(lines) > 2 else []
 
 
+COSTS = ("identity", "clip_i", "clip_t", "dino", "dino_temporal", "clip_temporal", "motion")
 DECIDES = {"gamma": "dino_temporal", "face": "head", "tile": "surety", "mask, shared background": "scene"}
 """The figure that decides a setting, by its axis or the stage it belongs to; elsewhere identity by the oracle."""
 
@@ -187,6 +190,18 @@ def _defaults(rows: Sequence[Row]) -> list[str]:
                 known = difference(ours, theirs)
                 told = (COLUMNS | OTHERS)[figure]
                 lines.append(f"| {axis} | {values[usual]} | {value} | {told} | {_signed(known)} | {_verdict(known)} |")
+    return lines if len(lines) > 2 else []
+
+
+def _costs(rows: Sequence[Row]) -> list[str]:
+    """Every saver's clips against the same clips without it."""
+    plain = slug_of("savers none")
+    without = {figure: cells(rows, plain, figure) for figure in COSTS}
+    lines = [f"| saver − none | {' | '.join(COLUMNS[figure] for figure in COSTS)} |", "|---|" + "---|" * len(COSTS)]
+    for slug, value in _arms_of(rows, "savers"):
+        pairs = [(cells(rows, slug, figure), without[figure]) for figure in COSTS]
+        if slug != plain and any(cell in without["identity"] for cell in pairs[0][0]):
+            lines.append(f"| {value} | {' | '.join(_signed(difference(*pair)) for pair in pairs)} |")
     return lines if len(lines) > 2 else []
 
 

@@ -198,7 +198,8 @@ class Study:
         if (known := self._twin(unit)) is not None:
             return known
         learnt = self._learn(unit.subject, unit.arm.learning, on_step)
-        sampling = Sampling(steps=self.plan.steps, guidance=self.plan.guidance, gamma=unit.arm.gamma, seed=unit.seed)
+        of_all = {"steps": self.plan.steps, "guidance": self.plan.guidance, "gamma": unit.arm.gamma}
+        sampling = Sampling.told({**of_all, **unit.arm.told}, unit.seed)
         tokens = [learnt.tokens] if learnt.tokens else []
 
         def between(*_: Any) -> None:

@@ -27,7 +27,7 @@ from vcd_studio.project.identity import Identity, check_agreed
 from vcd_studio.project.loras import ADAPTER, LoraChoice, find_lora
 from vcd_studio.project.project import Project
 from vcd_studio.project.prompts import Prompt, read_travel, resolve
-from vcd_studio.project.settings import GenerationSettings
+from vcd_studio.project.settings import PRESETS, TRAINING_PRESETS, GenerationSettings
 from vcd_studio.project.text import quoted
 
 MAX_CLIPS = 10_000
@@ -122,7 +122,7 @@ def enqueue_train(
     identity = _identity(project, identity)
     check_agreed([identity])
     photos = _photos(identity)
-    training = identity.training.with_overrides({**_training_preset(preset), **(overrides or {})})
+    training = identity.training.with_overrides({**_preset(preset, TRAINING_PRESETS), **(overrides or {})})
     _writable(identity.trained_dir)
     settings = {
         **_identity_snapshot(project, identity),
@@ -148,17 +148,19 @@ def plan_generate(
     seeds: Sequence[int] | None = None,
     stages: Sequence[str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    preset: str | None = None,
     input_video: Path | None = None,
     store: Store | None = None,
 ) -> Plan:
     """Expand prompts (these, or ``text``, or the project's whole list) × seeds into clips, and estimate them. Writes nothing.
 
-    ``identity`` is what V* stands for; of a list, only prompts that name it are then taken. ``overrides`` win over a prompt's own.
+    ``identity`` is what V* stands for; of a list, only prompts that name it are then taken. ``overrides``, and
+    before them ``preset``, win over a prompt's own.
     """
     chosen = _identity(project, identity) if identity is not None else None
     if prompts is None:
         prompts = [_given(text)] if text is not None else _listed(project)
-    changes = dict(overrides or {})
+    changes = {**_preset(preset, PRESETS), **(overrides or {})}
     if seeds is not None:
         changes["seeds"] = tuple(seeds)
     if stages is not None:
@@ -230,14 +232,12 @@ def _identity_snapshot(project: Project, identity: Identity) -> dict[str, Any]:
     }
 
 
-def _training_preset(preset: str | None) -> dict[str, Any]:
-    from vcd_studio.project.settings import TRAINING_PRESETS
-
-    if preset is None:
+def _preset(name: str | None, presets: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    if name is None:
         return {}
-    if preset not in TRAINING_PRESETS:
-        raise InputError(f"There is no preset {quoted(preset)}; choose one of {', '.join(TRAINING_PRESETS)}.")
-    return TRAINING_PRESETS[preset]
+    if name not in presets:
+        raise InputError(f"There is no preset {quoted(name)}; choose one of {', '.join(presets)}.")
+    return presets[name]
 
 
 def _listed(project: Project) -> list[Prompt]:

@@ -19,15 +19,16 @@ class Conditioning:
     positive: Tensor
     negative: Tensor
 
-    def batches(self, *, guided: bool, clips: int = 1) -> Callable[[slice], Tensor]:
-        """``batch``, made once for each run of frames: asked again, the very same tensor comes back."""
-        made: dict[tuple[int, int], Tensor] = {}
+    def batches(self, clips: int = 1) -> Callable[[slice, bool], Tensor]:
+        """``batch``, made once for each run of frames, guided or not: asked again, the very same tensor comes back."""
+        made: dict[tuple[int, int, bool], Tensor] = {}
 
-        def of(frames: slice) -> Tensor:
+        def of(frames: slice, guided: bool) -> Tensor:
             same = len(self.positive) == len(self.negative) == 1
-            key = (0, frames.stop - frames.start) if same else (frames.start, frames.stop)
+            begin, end = (0, frames.stop - frames.start) if same else (frames.start, frames.stop)
+            key = (begin, end, guided)
             if key not in made:
-                made[key] = self.batch(slice(*key), guided, clips)
+                made[key] = self.batch(slice(begin, end), guided, clips)
             return made[key]
 
         return of

@@ -12,6 +12,7 @@ from torch import Tensor
 from vcd_studio.method.attention import remembered_prompts
 from vcd_studio.method.conditioning import Conditioning
 from vcd_studio.method.feed_forward import in_halves
+from vcd_studio.method.savers import NOTHING_SAVED, Savers
 from vcd_studio.method.schedules import Schedule
 from vcd_studio.method.views import View, views_of
 
@@ -33,6 +34,7 @@ def denoise(
     *,
     views: Sequence[View] | None = None,
     control: Control | None = None,
+    savers: Savers = NOTHING_SAVED,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """Latents (b, c, f, h, w) at the schedule's first timestep to clean ones.
@@ -42,15 +44,16 @@ def denoise(
     schedule = schedule.fresh()
     clips, _, *shape = latents.shape
     views = views or views_of(shape, context=shape[0])
-    words = conditioning.batches(guided=guidance > 1, clips=clips)
+    words = conditioning.batches(clips)
+    guidances = savers.guidances(guidance, schedule.places)
     networks = (unet, control and control.network)
-    with remembered_prompts(*networks), in_halves(*networks):
-        for step, t in enumerate(schedule.timesteps, 1):
+    with remembered_prompts(*networks), in_halves(*networks), savers.within(unet, len(views)):
+        for step, (t, scale) in enumerate(zip(schedule.timesteps, guidances, strict=True), 1):
             noisy = schedule.scale(latents, t)
             noise = torch.zeros_like(latents)
             for view in views:
-                predicted = predict(unet, view.cut(noisy), t, words(view.frames), control and control.cut(view))
-                view.cut(noise).add_(guide(predicted, guidance) * view.weight.to(noise))
+                predicted = predict(unet, view.cut(noisy), t, words(view.frames, scale > 1), control and control.cut(view))
+                view.cut(noise).add_(guide(predicted, scale) * view.weight.to(noise))
             latents, clean = schedule.step(noise, t, latents)
             if on_step:
                 on_step(step, len(schedule), clean)

@@ -67,6 +67,7 @@ def face(
             schedule,
             sampling.guidance,
             views=sampling.views(latents.shape[2:], networks.motion_range),
+            savers=sampling.savers,
             on_step=_counted(on_step, part, len(crops)),
         )
         others = [other for other in crops if other is not crop]

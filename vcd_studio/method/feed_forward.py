@@ -11,6 +11,8 @@ from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
 
+from vcd_studio.method.replaced import replaced_forwards
+
 
 @contextmanager
 def in_halves(*networks: Any) -> Iterator[None]:
@@ -21,13 +23,8 @@ def in_halves(*networks: Any) -> Iterator[None]:
     """
     able = [network for network in networks if isinstance(network, nn.Module) and not hasattr(network, "_orig_mod")]
     blocks = [block for network in able for block in network.modules() if _is_gated(block)]
-    for block in blocks:
-        block.forward = _forward(block)
-    try:
+    with replaced_forwards({block: _forward(block) for block in blocks}):
         yield
-    finally:
-        for block in blocks:
-            del block.forward
 
 
 def _is_gated(block: nn.Module) -> bool:

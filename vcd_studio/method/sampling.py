@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from vcd_studio.method.savers import NOTHING_SAVED, Savers
 from vcd_studio.method.schedules import Schedule, SchedulerName, schedule
 from vcd_studio.method.views import View, views_of
 
@@ -26,6 +27,14 @@ class Sampling:
     seed: int = 1
     context_frames: int = 16
     context_overlap: int = 4
+    savers: Savers = NOTHING_SAVED
+
+    @classmethod
+    def told(cls, settings: Mapping[str, Any], seed: int) -> Sampling:
+        """By the names of generation settings, of which the rest is let be; what is not among them (an older release's job knows no
+        savers) is as usual."""
+        own, savers = ({known.name: settings[known.name] for known in fields(kind) if known.name in settings} for kind in (cls, Savers))
+        return cls(**{**own, "seed": seed, "savers": Savers(**savers)})
 
     def schedule(self, config: object, device: torch.device | str = "cpu") -> Schedule:
         return schedule(self.scheduler, config, self.steps, device, self.seed)

@@ -40,6 +40,12 @@ class Schedule:
     def __len__(self) -> int:
         return len(self.timesteps)
 
+    @property
+    def places(self) -> list[float]:
+        """Where on the whole way from noise (0) to clean (1) each timestep begins; a tail's are those that it has on the whole."""
+        whole = len(self._pristine.timesteps)
+        return [(self._begin + step) / whole for step in range(len(self))]
+
     def fresh(self) -> Schedule:
         """The same way again, from its beginning."""
         return Schedule(self._pristine, self.timesteps, self._begin, self._seed)

@@ -30,7 +30,16 @@ def text_to_video(
     schedule = sampling.schedule(networks.scheduler.config, networks.device)
     noise = noise_prior((1, networks.latent_channels, *shape), sampling.gamma, sampling.generator("t2v"), networks.device, networks.dtype)
     views = sampling.views(shape, networks.motion_range)
-    clip = denoise(networks.motion_unet, schedule.start(noise), conditioning, schedule, sampling.guidance, views=views, on_step=on_step)
+    clip = denoise(
+        networks.motion_unet,
+        schedule.start(noise),
+        conditioning,
+        schedule,
+        sampling.guidance,
+        views=views,
+        savers=sampling.savers,
+        on_step=on_step,
+    )
     return to_frames(decode_latents(clip, networks))
 
 

@@ -76,6 +76,7 @@ def tiled(
         sampling.guidance,
         views=views,
         control=control,
+        savers=sampling.savers,
         on_step=on_step,
     )
     frames = to_frames(decode_latents(latents, networks)[:, :, :height, :width])

@@ -50,6 +50,10 @@ class GenerationSettings(_Settings):
 
     ``weights_strength``: how far the weights of identities that have some (LoRA, DreamBooth, Custom Diffusion) are applied. ``loras``:
     LoRA and motion LoRA from elsewhere, each NAME or NAME:STRENGTH (:mod:`vcd_studio.project.loras`).
+
+    Savers of time, off unless asked for, each of which makes another clip: guidance between two shares of the way from noise to clean
+    (``guidance_from``, ``guidance_until``) and not outside of them; the UNet whole at every ``cache_every``-th step alone; the share of the
+    cells that are merged for self-attention (``merge_tokens``).
     """
 
     frames: Annotated[Whole, Field(ge=1, le=1024)] = 16
@@ -73,6 +77,10 @@ class GenerationSettings(_Settings):
     control_scale: Annotated[Real, Field(ge=0, le=2)] = 1.0
     context_frames: Annotated[Whole, Field(ge=1, le=256)] = 16
     context_overlap: Annotated[Whole, Field(ge=0, le=255)] = 4
+    guidance_from: Annotated[Share, Field(lt=1)] = 0.0
+    guidance_until: Annotated[Share, Field(gt=0)] = 1.0
+    cache_every: Annotated[Whole, Field(ge=1, le=50)] = 1
+    merge_tokens: Annotated[Share, Field(le=0.75)] = 0.0
     preview_every: Annotated[Whole, Field(ge=0, le=500)] = 5
 
     @field_validator("seeds")
@@ -101,6 +109,15 @@ class GenerationSettings(_Settings):
         if self.context_overlap >= self.context_frames:
             raise ValueError(
                 f"context_overlap ({self.context_overlap}) must be smaller than context_frames ({self.context_frames}); lower it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _guided_for_a_while(self) -> Self:
+        if self.guidance_from >= self.guidance_until:
+            raise ValueError(
+                f"guidance must begin (guidance_from, {self.guidance_from}) before it ends (guidance_until, {self.guidance_until}); "
+                "for none at all set guidance to 1"
             )
         return self
 
@@ -193,8 +210,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tile_overlap": 0.0625,  # 32 of 512 pixels
         "control_scale": 0.0,  # the released graph has no ControlNet
     },
+    # Not half the size as well: a network that has learnt one size draws hardly anything at half of it.
+    "draft": {"scheduler": "dpm++", "steps": 8, "cache_every": 2, "stages": ("t2v",)},
 }
-"""Overrides of GenerationSettings (method.md's three columns)."""
+"""Overrides of GenerationSettings: method.md's three columns, and clips made to look at prompts."""
 
 TRAINING_PRESETS: dict[str, dict[str, Any]] = {
     "ours": {},

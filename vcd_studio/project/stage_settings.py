@@ -16,7 +16,8 @@ ALONE: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Settings that change nothing but this stage."""
 
 WINDOWS = ("context_frames", "context_overlap")
-SHARED = ("steps", "guidance", "scheduler", "gamma", "negative", "weights_strength", *WINDOWS)
+SAVERS = ("guidance_from", "guidance_until", "cache_every", "merge_tokens")
+SHARED = ("steps", "guidance", "scheduler", "gamma", "negative", "weights_strength", *SAVERS, *WINDOWS)
 """Settings that every stage reads, and that may differ between them."""
 
 

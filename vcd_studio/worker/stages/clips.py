@@ -134,8 +134,7 @@ class ClipStage:
 
     @property
     def sampling(self) -> Sampling:
-        names = ("steps", "guidance", "scheduler", "gamma", "context_frames", "context_overlap")
-        return Sampling(seed=self.seed, **{name: self.generation[name] for name in names})
+        return Sampling.told(self.generation, self.seed)
 
     def clip_before(self) -> Frames:
         """The frames this stage starts from: the stage before it, or the person's own video."""
@@ -235,6 +234,7 @@ def recipe(settings: dict[str, Any], generation: dict[str, Any], seed: int, fram
         "frames": len(frames),
         "fps": generation["fps"],
         "gamma": generation["gamma"],
+        **Sampling.told(generation, seed).savers.on,
         "stages": list(generation["stages"]),
         "pack": settings["pack"],
         "identities": [_told(identity, generation.get("weights_strength", 1.0)) for identity in settings["identities"]],
