@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
 from vcd_studio.method.attention import attend_plainly, distinct_rows, plainly_attending, remembered_prompts
-from vcd_studio.method.feed_forward import in_halves
+from vcd_studio.method.one_dnn import by_one_dnn
 from vcd_studio.method.protocols import Networks
 
 
@@ -57,29 +56,16 @@ def test_prompts_are_remembered_by_their_distinct_rows() -> None:
 
 
 @pytest.mark.parametrize("travel", [False, True])
-def test_a_clip_is_predicted_as_ever_while_prompts_are_remembered_and_gates_halved(networks: Networks, travel: bool) -> None:
+def test_a_clip_is_predicted_as_ever_while_prompts_are_remembered_and_layers_run_in_one_dnn(networks: Networks, travel: bool) -> None:
     width = networks.unet.config.cross_attention_dim
     noisy = torch.randn(2, networks.latent_channels, 4, 8, 8)
     text = torch.randn(8, 5, width) if travel else torch.randn(2, 5, width).repeat_interleave(4, 0)
     with torch.inference_mode():
         plain = networks.motion_unet(noisy, 7, encoder_hidden_states=text).sample
-        with remembered_prompts(networks.motion_unet), in_halves(networks.motion_unet):
+        with remembered_prompts(networks.motion_unet), by_one_dnn(networks.motion_unet):
             for _ in range(2):
                 assert torch.allclose(networks.motion_unet(noisy, 7, encoder_hidden_states=text).sample, plain, rtol=1e-4, atol=1e-5)
-            halved = [block for block in networks.motion_unet.modules() if "forward" in vars(block)]
-        assert halved
+            changed = [block for block in networks.motion_unet.modules() if "forward" in vars(block)]
+        assert changed
         assert not any("forward" in vars(block) for block in networks.motion_unet.modules())
         assert torch.equal(networks.motion_unet(noisy, 7, encoder_hidden_states=text).sample, plain)
-
-
-def test_gates_are_halved_with_the_weights_of_the_moment(networks: Networks) -> None:
-    """Networks that take turns on a card get other tensors for their weights in the middle of a clip."""
-    block = next(block for block in networks.motion_unet.modules() if isinstance(block, FeedForward))
-    hidden = torch.randn(2, 3, block.net[0].proj.in_features)
-    with torch.inference_mode(), in_halves(networks.motion_unet):
-        block(hidden)
-        for parameter in block.parameters():
-            parameter.data = parameter.data * 1.5
-        halved = block(hidden)
-    with torch.inference_mode():
-        assert torch.allclose(block(hidden), halved, rtol=1e-4, atol=1e-6)

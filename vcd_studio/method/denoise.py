@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vcd_studio.method.attention import remembered_prompts
 from vcd_studio.method.conditioning import Conditioning
-from vcd_studio.method.feed_forward import in_halves
+from vcd_studio.method.one_dnn import by_one_dnn
 from vcd_studio.method.savers import NOTHING_SAVED, Savers
 from vcd_studio.method.schedules import Schedule
 from vcd_studio.method.views import View, views_of
@@ -47,7 +47,7 @@ def denoise(
     words = conditioning.batches(clips)
     guidances = savers.guidances(guidance, schedule.places)
     networks = (unet, control and control.network)
-    with remembered_prompts(*networks), in_halves(*networks), savers.within(unet, len(views)):
+    with remembered_prompts(*networks), by_one_dnn(*networks), savers.within(unet, len(views)):
         for step, (t, scale) in enumerate(zip(schedule.timesteps, guidances, strict=True), 1):
             noisy = schedule.scale(latents, t)
             noise = torch.zeros_like(latents)

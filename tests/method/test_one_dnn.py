@@ -1,0 +1,63 @@
+"""Linear layers by oneDNN: the same numbers to rounding, with whatever the layers and their input are at the moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from diffusers.models.attention import FeedForward
+
+from vcd_studio.method import one_dnn
+from vcd_studio.method.one_dnn import by_one_dnn
+from vcd_studio.method.protocols import Networks
+
+
+@pytest.fixture
+def block(networks: Networks) -> Any:
+    return next(block for block in networks.motion_unet.modules() if isinstance(block, FeedForward))
+
+
+def hidden_for(block: Any, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.randn(2, 3, block.net[0].proj.in_features, dtype=dtype)
+
+
+def test_layers_are_run_with_the_weights_of_the_moment(networks: Networks, block: Any) -> None:
+    """Networks that take turns on a card get other tensors for their weights in the middle of a clip."""
+    hidden = hidden_for(block)
+    with torch.inference_mode(), by_one_dnn(networks.motion_unet):
+        block(hidden)
+        for parameter in block.parameters():
+            parameter.data = parameter.data * 1.5
+        run = block(hidden)
+    with torch.inference_mode():
+        assert torch.allclose(block(hidden), run, rtol=1e-4, atol=1e-6)
+
+
+def test_half_precision_and_autocast_come_out_as_ever(networks: Networks, block: Any) -> None:
+    single = hidden_for(block)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        expected = block(single)
+        with by_one_dnn(networks.motion_unet):
+            assert (cast := block(single)).dtype == torch.bfloat16
+    assert torch.allclose(cast, expected, rtol=0.05, atol=0.01)
+    halved = FeedForward(8, activation_fn="geglu").bfloat16()
+    hidden = hidden_for(halved, torch.bfloat16)
+    with torch.inference_mode():
+        expected = halved(hidden)
+        with by_one_dnn(halved):
+            assert torch.allclose(halved(hidden), expected, rtol=0.05, atol=0.01)
+
+
+def test_learning_goes_the_usual_way(networks: Networks, block: Any) -> None:
+    hidden = hidden_for(block).requires_grad_()
+    (expected,) = torch.autograd.grad(block(hidden).square().sum(), hidden)
+    with by_one_dnn(networks.motion_unet):
+        (slope,) = torch.autograd.grad(block(hidden).square().sum(), hidden)
+    assert torch.allclose(slope, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_torch_without_it_changes_nothing(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(one_dnn, "_has_one_dnn", lambda: False)
+    with by_one_dnn(networks.motion_unet):
+        assert not any("forward" in vars(module) for module in networks.motion_unet.modules())
