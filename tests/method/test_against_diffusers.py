@@ -129,9 +129,8 @@ def test_control_equals_animatediff_video_to_video_controlnet() -> None:
     plan = Sampling(steps=5).schedule(networks.scheduler.config).tail(0.8)
     conditioning = condition(networks, PROMPT, NEGATIVE)
     noisy = plan.renoise(latents, noise)
-    ours = denoise(
-        networks.motion_unet, noisy, conditioning, plan, 7.5, control=Control(networks.controlnet, pixels / 2 + 0.5, 8, 0.7)
-    )  # fmt: skip
+    control = Control(networks.controlnet, torch.from_numpy(clip).permute(0, 3, 1, 2), 8, 0.7)
+    ours = denoise(networks.motion_unet, noisy, conditioning, plan, 7.5, control=control)
     difference = float((ours - expected).abs().max() / expected.abs().max())
     print(f"V2V with ControlNet: {difference:.2e}")
     assert difference <= TOLERANCE

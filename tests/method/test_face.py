@@ -52,6 +52,10 @@ def crops(frames: int = 6, step: float = 8, margin: float = 2.0) -> FaceCrop:
     return FaceCrop.along(Track(0, path, frames), margin, (48, 64))
 
 
+def cut_of(crop: FaceCrop, clip: Frames, size: int) -> torch.Tensor:
+    return torch.stack(list(crop.cut(clip, size)))
+
+
 def test_a_clip_without_a_face_passes_unchanged_and_says_so(networks: Networks) -> None:
     clip = walking()
     clip[:] = 128
@@ -85,7 +89,7 @@ def test_pixels_outside_of_the_crop_are_bit_identical_and_those_inside_are_new(n
 
 def test_the_crop_follows_a_face_across_the_frame_and_magnifies_it() -> None:
     clip = walking()
-    cut = to_frames(crops().cut(clip, 32)).astype(int)
+    cut = to_frames(cut_of(crops(), clip, 32)).astype(int)
     for picture in cut:
         red = np.abs(picture - (255, 0, 0)).max(-1) < 60
         assert 0.15 < red.mean() < 0.35  # a quarter of every crop; 1/48 of the clip
@@ -106,7 +110,7 @@ def test_the_crop_stays_inside_and_is_never_larger_than_the_picture() -> None:
 def test_pasting_back_what_was_cut_changes_nothing_that_can_be_seen() -> None:
     clip = walking()
     crop = crops(step=7.3)
-    back = crop.paste(clip, crop.cut(clip, 64), [])
+    back = crop.paste(clip, cut_of(crop, clip, 64), [])
     smooth = np.ones(clip.shape[:3], bool)
     for i in range(len(clip)):  # the face's own hard edge softens
         smooth[i, 17:31, max(0, 3 + 8 * i - 3) : 3 + 8 * i + 17] = False
@@ -116,9 +120,9 @@ def test_pasting_back_what_was_cut_changes_nothing_that_can_be_seen() -> None:
 def test_the_paste_has_no_border_even_when_the_colours_are_off() -> None:
     plain = np.full((6, 48, 64, 3), 120, np.uint8)
     crop = crops(step=0)
-    brighter = crop.cut(plain, 32) + 0.3
+    brighter = cut_of(crop, plain, 32) + 0.3
     assert np.abs(crop.paste(plain, brighter, []).astype(int) - 120).max() <= 1  # matched to what surrounds it
-    spot = crop.cut(plain, 32)
+    spot = cut_of(crop, plain, 32)
     spot[:, :, 12:20, 12:20] += 0.5
     left, top, side = crop.squares[0].tolist()
     pasted = crop.paste(plain, spot, []).astype(int)[0, :, :, 0]
@@ -132,7 +136,7 @@ def test_two_faces_that_meet_are_each_pasted_to_their_own_side() -> None:
     left, right = (
         FaceCrop.along(Track(0, np.array([[x, 24.0, 10.0]] * 3), 3), 3, (48, 64)) for x in (26.0, 38.0)
     )  # fmt: skip
-    wave = left.cut(plain, 32)
+    wave = cut_of(left, plain, 32)
     wave += torch.linspace(-0.5, 0.5, 32)[:, None]
     pasted = left.paste(plain, wave, [right]).astype(int)
     assert np.array_equal(pasted[:, :, 36:], plain[:, :, 36:])

@@ -17,6 +17,7 @@ PARTS = MappingProxyType(
         "clock": "the person's clock: help, first paint, keys, from the queue to the first step",
         "diffusers": "clips and ID training of the pocket pack on the CPU against diffusers, with the same weights, steps and threads",
         "savers": "settings that save time and make another clip: how much time each saves",
+        "growth": "what more frames, tiles, jobs, clips and photos cost: exponents, drawn into growth.png",
     }
 )
 

@@ -79,7 +79,10 @@ def guide(predicted: Tensor, guidance: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Control:
-    """A ControlNet and its condition, one picture (3, H, W) in 0..1 per frame, ``cell`` pixels to a latent cell."""
+    """A ControlNet and its condition, one picture (3, H, W) in 0..255 per frame, ``cell`` pixels to a latent cell.
+
+    The pictures are bytes, and may lie in the machine's memory: only a view's part of them comes to the network, as it is needed.
+    """
 
     network: Any
     pictures: Tensor
@@ -93,7 +96,7 @@ class Control:
     def residuals(self, noisy: Tensor, t: Tensor, text: Tensor) -> dict[str, Any]:
         """What the ControlNet adds to the UNet's skip connections; it sees every frame as a picture of its own."""
         pictures = noisy.transpose(1, 2).flatten(0, 1)
-        condition = self.pictures.to(noisy).repeat(noisy.shape[0], 1, 1, 1)
+        condition = (self.pictures.to(noisy) / 255).repeat(noisy.shape[0], 1, 1, 1)
         down, middle = self.network(
             pictures, t, encoder_hidden_states=text, controlnet_cond=condition, conditioning_scale=self.scale, return_dict=False
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -106,16 +107,13 @@ class FaceCrop:
         frames = slice(self.track.first, self.track.first + len(self.squares))
         return replace(whole, **{k: v[frames] for k, v in (("positive", whole.positive), ("negative", whole.negative)) if len(v) > 1})
 
-    def cut(self, clip: Frames, size: int) -> Tensor:
-        """The face-centred clip (frames of the track, 3, size, size), -1..1."""
-        pictures = to_tensor(clip[self.track.first : self.track.first + len(self.squares)])
-        height, width = pictures.shape[2:]
+    def cut(self, clip: Frames, size: int) -> Iterator[Tensor]:
+        """The face-centred clip: one picture (3, size, size) in -1..1 for each frame of the track."""
+        height, width = clip.shape[1:3]
         steps = (torch.arange(size, dtype=torch.float64) + 0.5) / size
-        crops = []
-        for picture, (left, top, side) in zip(pictures, self.squares.tolist(), strict=True):
+        for frame, (left, top, side) in zip(self.track.frames, self.squares.tolist(), strict=True):
             across, down = (left + steps * side) * 2 / width - 1, (top + steps * side) * 2 / height - 1
-            crops.append(_sample(picture, across, down))
-        return torch.stack(crops).clamp(-1, 1)
+            yield _sample(to_tensor(clip[frame : frame + 1])[0], across, down).clamp(-1, 1)
 
     def paste(self, clip: Frames, crop: Tensor, others: list[FaceCrop]) -> Frames:
         """Put a crop back, feathered and with its colours matched to what surrounds it; every pixel outside stays as it is."""
@@ -180,7 +178,8 @@ class FaceCrop:
         size = crop.shape[-1]
         place = (torch.arange(size) + 0.5) / size - 0.5
         ring = torch.maximum(place.abs()[:, None], place.abs()) > 0.25
-        difference = (self.cut(clip, size) - crop.float().cpu())[:, :, ring].mean(-1)
+        pairs = zip(self.cut(clip, size), crop, strict=True)
+        difference = torch.stack([(before - after.float().cpu())[:, ring].mean(-1) for before, after in pairs])
         around = torch.cat([difference[:1]] * 2 + [difference] + [difference[-1:]] * 2)
         return around.unfold(0, 5, 1).mean(-1)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,24 +22,36 @@ def to_frames(pictures: Tensor) -> Frames:
     return frames
 
 
-def _chunks(frames: Tensor, pixels: int, networks: Networks) -> tuple[Tensor, ...]:
-    return torch.split(frames, max(1, networks.pixels_at_once // pixels))
+def _together(pictures: Iterable[Tensor], networks: Networks) -> Iterator[Tensor]:
+    """Pictures (3, h, w) in batches of as many as the VAE may see at a time."""
+    batch: list[Tensor] = []
+    for picture in pictures:
+        batch.append(picture)
+        if len(batch) >= networks.pixels_at_once // (picture.shape[-1] * picture.shape[-2]):
+            yield torch.stack(batch)
+            batch = []
+    if batch:
+        yield torch.stack(batch)
 
 
 @torch.inference_mode()
-def encode_frames(frames: Tensor, networks: Networks, generator: torch.Generator | None = None) -> Tensor:
-    """Pictures (f, 3, h, w) in -1..1 to a latent clip (1, c, f, h', w'): a draw from the posterior, or its mean without a generator.
+def encode_frames(frames: Iterable[Tensor], networks: Networks, generator: torch.Generator | None = None) -> Tensor:
+    """Pictures (3, h, w) in -1..1 to a latent clip (1, c, f, h', w'): a draw from the posterior, or its mean without a generator.
 
-    The draw is one for all frames, so it does not depend on how many of them the VAE sees at a time.
+    A tensor (f, 3, h, w), or pictures as they come: then no more of them are in memory than the VAE sees at a time. The draw is one for
+    all frames, so it does not depend on how many that are.
     """
     vae = networks.vae
-    chunks = _chunks(frames, frames.shape[-1] * frames.shape[-2], networks)
-    posteriors = [vae.encode(chunk.to(networks.device, vae.dtype)).latent_dist for chunk in chunks]
-    latents = torch.cat([posterior.mean for posterior in posteriors])
+    means, spreads = [], []
+    for pictures in _together(frames, networks):
+        posterior = vae.encode(pictures.to(networks.device, vae.dtype)).latent_dist
+        means.append(posterior.mean)
+        if generator:
+            spreads.append(posterior.std)
+    latents = torch.cat(means)
     if generator:
-        spread = torch.cat([posterior.std for posterior in posteriors])
         noise = torch.randn(latents.shape, generator=generator, device=generator.device, dtype=latents.dtype)
-        latents = latents + spread * noise.to(latents.device)
+        latents = latents + torch.cat(spreads) * noise.to(latents.device)
     latents = (latents - (vae.config.get("shift_factor") or 0)) * vae.config["scaling_factor"]
     clip: Tensor = latents.to(networks.dtype).transpose(0, 1)[None]
     return clip
@@ -46,7 +60,24 @@ def encode_frames(frames: Tensor, networks: Networks, generator: torch.Generator
 @torch.inference_mode()
 def decode_latents(latents: Tensor, networks: Networks) -> Tensor:
     """A latent clip (1, c, f, h', w') to pictures (f, 3, h, w), about -1..1, fp32."""
+    return torch.cat(list(_decoded(latents, networks)))
+
+
+@torch.inference_mode()
+def decode_frames(latents: Tensor, networks: Networks) -> Frames:
+    """A latent clip (1, c, f, h', w') to frames (f, h, w, 3). No more of them are in memory in fp32 than the VAE makes at a time."""
+    count, height, width = latents.shape[2:]
+    frames, done = np.empty((count, height * networks.vae_scale, width * networks.vae_scale, 3), np.uint8), 0
+    for pictures in _decoded(latents, networks):
+        frames[done : done + len(pictures)] = to_frames(pictures)
+        done += len(pictures)
+    return frames
+
+
+def _decoded(latents: Tensor, networks: Networks) -> Iterator[Tensor]:
+    """Pictures (n, 3, h, w), so many as the VAE may make at a time."""
     vae = networks.vae
     frames = latents[0].transpose(0, 1) / vae.config["scaling_factor"] + (vae.config.get("shift_factor") or 0)
     pixels = frames.shape[-1] * frames.shape[-2] * networks.vae_scale**2
-    return torch.cat([vae.decode(chunk.to(vae.dtype)).sample.float() for chunk in _chunks(frames, pixels, networks)])
+    for chunk in torch.split(frames, max(1, networks.pixels_at_once // pixels)):
+        yield vae.decode(chunk.to(vae.dtype)).sample.float()

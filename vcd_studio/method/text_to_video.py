@@ -7,7 +7,7 @@ import torch
 from vcd_studio.method.conditioning import Conditioning
 from vcd_studio.method.denoise import FrameByFrame, OnStep, denoise
 from vcd_studio.method.noise_prior import noise_prior
-from vcd_studio.method.pictures import decode_latents, to_frames
+from vcd_studio.method.pictures import decode_frames
 from vcd_studio.method.protocols import Frames, MethodError, Networks
 from vcd_studio.method.sampling import Sampling
 
@@ -40,7 +40,7 @@ def text_to_video(
         savers=sampling.savers,
         on_step=on_step,
     )
-    return to_frames(decode_latents(clip, networks))
+    return decode_frames(clip, networks)
 
 
 def text_to_pictures(
@@ -53,4 +53,4 @@ def text_to_pictures(
     shape = (1, networks.latent_channels, count, side, side)
     noise = torch.randn(shape, generator=sampling.generator("t2v")).to(networks.device, networks.dtype)
     pictures = denoise(FrameByFrame(networks.unet), schedule.start(noise), conditioning, schedule, sampling.guidance, on_step=on_step)
-    return to_frames(decode_latents(pictures, networks))
+    return decode_frames(pictures, networks)

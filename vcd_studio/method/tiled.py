@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from vcd_studio.method.conditioning import Conditioning
 from vcd_studio.method.denoise import Control, OnStep, denoise
 from vcd_studio.method.noise_prior import noise_prior
-from vcd_studio.method.pictures import decode_latents, encode_frames, to_frames, to_tensor
+from vcd_studio.method.pictures import decode_frames, encode_frames, to_frames, to_tensor
 from vcd_studio.method.protocols import Frames, Networks
 from vcd_studio.method.sampling import Sampling
 from vcd_studio.method.views import View
@@ -49,11 +50,17 @@ def tiled(
     """The clip ``scale`` times as large; ``overlap`` is the share of a tile that neighbours have in common."""
     height, width = clip.shape[1] * scale, clip.shape[2] * scale
     cell = networks.vae_scale
-    large = upscale(clip, networks, scale)
-    large = pad(large, (0, -width % cell, 0, -height % cell), mode="replicate")
+    large = np.empty((len(clip), height + -height % cell, width + -width % cell, 3), np.uint8)
+
+    def pictures() -> Iterator[Tensor]:
+        """Each for the VAE as the upscaler made it; only as bytes are all of them kept."""
+        for i, picture in enumerate(upscaled(clip, networks, scale)):
+            picture = pad(picture, (0, -width % cell, 0, -height % cell), mode="replicate")
+            large[i] = to_frames(picture[None])[0]
+            yield picture
 
     generator = sampling.generator("tiled")
-    latents = encode_frames(large, networks, generator)
+    latents = encode_frames(pictures(), networks, generator)
     noise = noise_prior(latents.shape, sampling.gamma, generator, networks.device, networks.dtype)
     schedule = sampling.schedule(networks.scheduler.config, networks.device).tail(strength)
     tile = networks.size // cell
@@ -64,7 +71,7 @@ def tiled(
         tile_overlap=min(round(overlap * tile), tile - 1),
     )
     control = (
-        Control(networks.controlnet, (large / 2 + 0.5).to(networks.device, networks.dtype), cell, control_scale)
+        Control(networks.controlnet, torch.from_numpy(large).permute(0, 3, 1, 2), cell, control_scale)
         if networks.controlnet and control_scale
         else None
     )
@@ -79,25 +86,28 @@ def tiled(
         savers=sampling.savers,
         on_step=on_step,
     )
-    frames = to_frames(decode_latents(latents, networks)[:, :, :height, :width])
+    frames = decode_frames(latents, networks)[:, :height, :width]
     rows, columns = tile_borders(views, cell)
     tiles = len({(view.rows.start, view.columns.start) for view in views})
-    score = seam_score(frames, rows, columns, cell) / seam_score(to_frames(large[:, :, :height, :width]), rows, columns, cell)
+    score = seam_score(frames, rows, columns, cell) / seam_score(large[:, :height, :width], rows, columns, cell)
     return frames, TiledReport(score, tiles, (height, width), control is not None)
 
 
-@torch.inference_mode()
 def upscale(clip: Frames, networks: Networks, scale: int = 2) -> Tensor:
     """(f, 3, scale · h, scale · w), -1..1, by the pack's upscaler (then resized where its own factor differs) or bicubic without one."""
+    return torch.stack(list(upscaled(clip, networks, scale)))
+
+
+@torch.inference_mode()
+def upscaled(clip: Frames, networks: Networks, scale: int = 2) -> Iterator[Tensor]:
+    """``upscale``, frame by frame."""
     size = (clip.shape[1] * scale, clip.shape[2] * scale)
-    parts = []
-    for frame in (picture[None] for picture in to_tensor(clip)):
+    for frame in (to_tensor(clip[i : i + 1]) for i in range(len(clip))):
         if networks.upscaler:
             frame = networks.upscaler.upscale(frame.to(networks.device)).float().cpu()
         if frame.shape[2:] != size:
             frame = interpolate(frame, size=size, mode="bicubic", antialias=True)
-        parts.append(frame.clamp(-1, 1))
-    return torch.cat(parts)
+        yield frame[0].clamp(-1, 1)
 
 
 def tile_borders(views: Sequence[View], cell: int) -> tuple[list[int], list[int]]:
@@ -114,10 +124,8 @@ def seam_score(frames: Frames, rows: Sequence[int], columns: Sequence[int], cell
 
     Neighbours a whole number of cells away stand at the same place of the VAE's own pattern, and see the same content.
     """
-    grey = frames.astype(np.float64).mean(-1)
     across, beside = 0.0, 0.0
-    for axis, lines in ((1, rows), (2, columns)):
-        steps = np.abs(np.diff(grey, axis=axis)).mean(axis=(0, 3 - axis))
+    for steps, lines in zip(_mean_steps(frames), (rows, columns), strict=True):
         for line in lines:
             near = [line + k * cell for k in (-3, -2, -1, 1, 2, 3)]
             inside = [steps[i - 1] for i in near if 1 <= i <= len(steps) and i not in lines]
@@ -125,3 +133,13 @@ def seam_score(frames: Frames, rows: Sequence[int], columns: Sequence[int], cell
                 across += float(steps[line - 1])
                 beside += float(np.mean(inside))
     return (across + 1e-3) / (beside + 1e-3)
+
+
+def _mean_steps(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean steps in brightness from each row to the next, and from each column: a frame at a time, as brightness takes eight bytes."""
+    down, right = np.zeros(frames.shape[1] - 1), np.zeros(frames.shape[2] - 1)
+    for frame in frames:
+        grey = frame.mean(-1)
+        down += np.abs(np.diff(grey, axis=0)).mean(1)
+        right += np.abs(np.diff(grey, axis=1)).mean(0)
+    return down / len(frames), right / len(frames)

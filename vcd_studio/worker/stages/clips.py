@@ -35,6 +35,8 @@ from vcd_studio.worker.ladder import Shape
 
 PREVIEWS_KEPT = 2
 PREVIEW_WIDTH = 384
+PREVIEWED = 16
+"""Frames of a clip, spread over it."""
 
 
 class ClipStage:
@@ -185,11 +187,12 @@ class ClipStage:
     def _preview(self, step: int, latents: Tensor) -> str:
         folder = state_dir() / "previews" / str(self.context.job.id)
         folder.mkdir(parents=True, exist_ok=True)
-        frames = self.context.networks.preview().frames(latents.detach())
-        chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), 16)).round().astype(int)]
+        count = latents.shape[2]
+        some = torch.linspace(0, count - 1, min(count, PREVIEWED)).round().long().to(latents.device)
+        frames = self.context.networks.preview().frames(latents.detach()[:, :, some])
         path = folder / f"{self.context.stage.name}-{step:04d}.png"
         part = path.with_suffix(".part")
-        contact_sheet(list(chosen), columns=4, width=PREVIEW_WIDTH).save(part, "PNG")
+        contact_sheet(list(frames), columns=4, width=PREVIEW_WIDTH).save(part, "PNG")
         part.replace(path)
         for old in sorted(folder.glob(f"{self.context.stage.name}-*.png"))[:-PREVIEWS_KEPT]:
             old.unlink(missing_ok=True)
