@@ -36,7 +36,7 @@ def test_a_curve_worse_than_a_straight_line_is_not_met() -> None:
     straight, square = (Curve("clips: list all", "clips", {n: 0.01 * n**power for n in (10, 100)}).figure for power in (1, 2))
     assert (straight.met, square.met) == (True, False)
     assert straight.what == "clips: list all against clips 10–100"
-    assert straight.note == "exponent; 0.10 s to 1.00 s"
+    assert straight.note == "exponent, 1.00 at the end; 0.10 s to 1.00 s"
 
 
 def test_tiles_cover_the_square_that_is_made_for_them() -> None:

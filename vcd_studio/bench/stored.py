@@ -60,11 +60,11 @@ def queue_costs(count: int, folder: Path) -> Costs:
             "queue: claim and put back": _usual(lambda: seconds(claimed), TIMES),
             "queue: enqueue one": _usual(lambda: seconds(lambda: store.enqueue("generate", project.path, "one", STAGES, SETTINGS)), TIMES),
             "queue: list all": _usual(lambda: seconds(store.jobs), FEW),
-            "queue: the screens' first look": _usual(lambda: seconds(Mirror(store).look), FEW),
-            "queue: the screens look again, a step was done": _usual(
+            "queue: first look of the screens": _usual(lambda: seconds(Mirror(store).look), FEW),
+            "queue: a look after a step": _usual(
                 lambda: looked(lambda: store.progress(store.stages(next(waiting))[0].id, 1, 2)), TIMES
             ),
-            "queue: the screens look again, a job was moved": _usual(lambda: looked(lambda: store.set_priority(next(waiting), 1)), TIMES),
+            "queue: a look after a job was moved": _usual(lambda: looked(lambda: store.set_priority(next(waiting), 1)), TIMES),
         }
 
 
@@ -99,7 +99,7 @@ def photo_costs(count: int, folder: Path) -> Costs:
         with Screens(project.path) as screens:
             shown = screens.shows(OPENED) - screens.began
         told = _usual(lambda: seconds(lambda: identity_object(Project.open(project.path).identity("rex"))), FEW)
-        return {"photos: identity show": told, "photos: segment, but for the networks": segmented, "photos: screens opened on them": shown}
+        return {"photos: identity show": told, "photos: segment, without its networks": segmented, "photos: screens opened on them": shown}
 
 
 class _Sighted:

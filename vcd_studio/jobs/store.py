@@ -114,8 +114,8 @@ class Store:
             where.append(f"state IN ({', '.join('?' * len(wanted))})")
             values.extend(wanted)
         with self.database.read() as connection:
-            rows = connection.execute(f"SELECT * FROM job WHERE {' AND '.join(where)} ORDER BY {ORDER}", values).fetchall()
-        return [to_job(row) for row in rows]
+            rows = connection.execute(f"SELECT * FROM job WHERE {' AND '.join(where)} ORDER BY {ORDER}", values)
+            return [to_job(row) for row in rows]
 
     def order(self) -> list[int]:
         """The numbers of all jobs, in their ORDER."""
@@ -160,9 +160,9 @@ class Store:
         with self.database.read() as connection:
             rows = connection.execute(
                 "SELECT * FROM stage WHERE job_id IN (SELECT value FROM json_each(?)) ORDER BY job_id, position", (json.dumps(list(found)),)
-            ).fetchall()
-        for row in rows:
-            found[row["job_id"]].append(to_stage(row))
+            )
+            for row in rows:
+                found[row["job_id"]].append(to_stage(row))
         return found
 
     def attempts(self, job_id: int) -> list[Attempt]:
