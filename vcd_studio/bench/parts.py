@@ -10,12 +10,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vcd_studio.bench.figures import Figure
+    from vcd_studio.bench.figures import Line
 
 PARTS = MappingProxyType(
     {
         "clock": "the person's clock: help, first paint, keys, from the queue to the first step",
         "diffusers": "clips and ID training of the pocket pack on the CPU against diffusers, with the same weights, steps and threads",
+        "full-size": "a card with networks as they are published, filled at random, against diffusers and against what it could do at best",
         "savers": "settings that save time and make another clip: how much time each saves",
     }
 )
@@ -32,7 +33,7 @@ class Options:
     small: bool = False
 
 
-def measure(part: str, options: Options) -> Iterator[Figure]:
+def measure(part: str, options: Options) -> Iterator[Line]:
     """A part's figures, one by one as they are there."""
-    figures: Iterator[Figure] = importlib.import_module(f"vcd_studio.bench.{part.replace('-', '_')}").measure(options)
+    figures: Iterator[Line] = importlib.import_module(f"vcd_studio.bench.{part.replace('-', '_')}").measure(options)
     return figures
