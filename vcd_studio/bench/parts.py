@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PARTS = MappingProxyType(
     {
+        "card-memory": "what each stage takes of a card with networks as they are published, and the smallest card that it fits",
         "clock": "the person's clock: help, first paint, keys, from the queue to the first step",
         "diffusers": "clips and ID training of the pocket pack on the CPU against diffusers, with the same weights, steps and threads",
         "full-size": "a card with networks as they are published, filled at random, against diffusers and against what it could do at best",

@@ -76,7 +76,6 @@ class NetworkKeeper:
 
     def _placement(self, name: str, dtype: torch.dtype, changed: bool, log: Log) -> Placement | None:
         """Looked at before anything is loaded: is there room in the machine's memory, and what goes where on the card?"""
-        import torch
 
         from vcd_studio.models.memory import CHANGED, Placement, check_room, denoising_bytes, in_turn, plan, weights_of
 
@@ -86,10 +85,16 @@ class NetworkKeeper:
             return None
         if self.relief.in_turn:
             return Placement(in_turn(sizes, CHANGED if changed else ()))
-        room, _ = torch.cuda.mem_get_info(torch.device(self.device))
-        placement = plan(sizes, room, denoising_bytes(*USUAL_CLIP, dtype))
+        placement = plan(sizes, self.room(), denoising_bytes(*USUAL_CLIP, dtype))
         log(placement.sentence)
         return placement
+
+    def room(self) -> int:
+        """Bytes of the card that are free."""
+        import torch
+
+        free, _ = torch.cuda.mem_get_info(torch.device(self.device))
+        return int(free)
 
     def compiled(self, networks: Networks, log: Log) -> Networks:
         """These networks, with compiled blocks where the settings want that and the machine can."""
