@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -62,7 +63,7 @@ def measure(options: Options) -> Iterator[Line]:
     dtype = "float32" if options.device == "cpu" else "float16"
     setup = Setup(PACK, SMALL_SIZE if options.small else SIZE, options.device, dtype)
     with tempfile.TemporaryDirectory(prefix="vcd-bench-") as folder, home(Path(folder)), ExitStack() as stack:
-        write_pack(packs_dir() / PACK, getattr(torch, dtype), options.small, options.device)
+        write_pack(packs_dir() / PACK, getattr(torch, dtype), options.small)
         setups = [(side, replace(setup, optimised=optimised)) for optimised in OPTIMISED for side in SIDES]
         sides = [stack.enter_context(Contestant(side, own, Path(folder))) for side, own in setups]
         yield Figure("a large product of matrices", (1e12 / rate(options.device, getattr(torch, dtype)),), "s a TFLOP", note=dtype)
@@ -81,12 +82,13 @@ def _row(row: Row, sides: Sequence[Contestant], options: Options, setup: Setup) 
     alone = row.work in ("whole clip", "Face", "Tiled")
     asked = [side for side in sides if not (alone and "diffusers" in side.name) and not (row.learns and "optimised" in side.name)]
     able = []
-    for side in asked:
-        try:
-            side.measure(row.work, SMALL_STEPS if row.learns else row.steps)
-            able.append(side)
-        except RuntimeError as error:
+    with ThreadPoolExecutor() as pool:  # nobody is measured yet: they load and compile side by side
+        first = [pool.submit(side.measure, row.work, SMALL_STEPS if row.learns else row.steps) for side in asked]
+    for side, began in zip(asked, first, strict=True):
+        if error := began.exception():
             yield Failed(f"{row.what}: {side.name}", str(error))
+        else:
+            able.append(side)
     if not able:
         return
     rounds = 1 if row.learns else options.rounds

@@ -45,9 +45,9 @@ def random_networks(small: bool = False, device: str = "cpu") -> dict[str, Any]:
     return {**networks, "text_encoder": text, "motion_adapter": motion, "upscaler": upscaler}
 
 
-def write_pack(folder: Path, dtype: torch.dtype, small: bool = False, device: str = "cpu") -> Path:
-    """The pack, in ``dtype``, at ``folder``; ``device`` draws the numbers."""
-    for name, network in random_networks(small, device).items():
+def write_pack(folder: Path, dtype: torch.dtype, small: bool = False) -> Path:
+    """The pack, in ``dtype``, at ``folder``."""
+    for name, network in random_networks(small).items():
         nn.Module.to(network, dtype).save_pretrained(folder / name)  # diffusers' own has a word to say on parts that these lack
     for name in ("tokenizer", "scheduler"):
         shutil.copytree(SD15 / name, folder / name)

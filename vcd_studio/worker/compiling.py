@@ -20,7 +20,6 @@ SHAPES = 64
 
 def compiler_refuses(device: str) -> str | None:
     """Why nothing can be compiled on this machine, found out on a sum; None where it can."""
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, SHAPES)
     try:
         torch.compile(_sum)(torch.zeros(8, device=device))
     except Exception as error:  # a compiler, or Triton, can be missing or broken in every way there is
@@ -39,6 +38,7 @@ def compile_blocks(networks: Networks) -> Networks:
     Remembered prompts are left out then (a prompt's keys and values are 0.3 % of what a step of SD 1.5's reckons), for what a compiled
     block calls must stay what it is. The same clip to rounding.
     """
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, SHAPES)
     for block in blocks_of(networks):
         if getattr(block, "_compiled_call_impl", None) is None:
             block.compile(dynamic=False)
