@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vcd_studio.bench import contestants
 from vcd_studio.bench.contestants import SIDES, Contestant, ready
 from vcd_studio.bench.diffusers import STEPS, TOLERANCE, compare
 from vcd_studio.bench.tasks import Setup
@@ -37,6 +38,14 @@ def test_a_work_that_fails_leaves_its_side_at_the_ready(tmp_path: Path) -> None:
             ours.measure("juggling", 1)
         assert ours.measure("ID training", 1) > 0
         assert ours.answer().shape == (1,)
+
+
+def test_a_side_that_takes_for_ever_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contestants, "PATIENCE", 0.0)
+    with Contestant("ours", Setup(), tmp_path) as ours:
+        with pytest.raises(RuntimeError, match="juggling by ours was not done within 0 s"):
+            ours.measure("juggling", 1)
+        assert ours.has_ended
 
 
 def test_a_side_that_cannot_begin_is_not_waited_for(tmp_path: Path) -> None:

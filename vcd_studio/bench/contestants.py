@@ -63,6 +63,7 @@ class Contestant:
             self._process.stdin.flush()
         if not select.select([self._process.stdout], [], [], PATIENCE)[0]:
             self._process.kill()
+            self._process.wait()
             raise RuntimeError(f"{work} by {self.name} was not done within {PATIENCE:.0f} s")
         line = self._process.stdout.readline()
         if not line:
@@ -72,6 +73,11 @@ class Contestant:
             raise RuntimeError(f"{work} by {self.name} failed: {answered['error']}")
         self.peak = answered["peak"]
         return float(answered["seconds"])
+
+    @property
+    def has_ended(self) -> bool:
+        """Nothing more is to be had of it."""
+        return self._process.poll() is not None
 
     def answer(self) -> Answer:
         """What it made the last time."""

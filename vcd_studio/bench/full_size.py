@@ -80,7 +80,8 @@ def measure(options: Options) -> Iterator[Line]:
 def _row(row: Row, sides: Sequence[Contestant], options: Options, setup: Setup) -> Iterator[Line]:
     """Everybody who can do it takes turns; a line for each of those of us, and for each comparison."""
     alone = row.work in ("whole clip", "Face", "Tiled")
-    asked = [side for side in sides if not (alone and "diffusers" in side.name) and not (row.learns and "optimised" in side.name)]
+    asked = [side for side in sides if not side.has_ended]
+    asked = [side for side in asked if not (alone and "diffusers" in side.name) and not (row.learns and "optimised" in side.name)]
     able = []
     with ThreadPoolExecutor() as pool:  # nobody is measured yet: they load and compile side by side
         first = [pool.submit(side.measure, row.work, SMALL_STEPS if row.learns else row.steps) for side in asked]
