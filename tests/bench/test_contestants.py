@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vcd_studio.bench import contestants
 from vcd_studio.bench.contestants import SIDES, Contestant, ready
 from vcd_studio.bench.diffusers import STEPS, TOLERANCE, compare
+from vcd_studio.bench.tasks import Setup
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("work", ["text to video", "partial denoise"])
 def test_both_sides_make_the_same_clip(work: str) -> None:
-    ours, theirs = (ready(work, side, 3)() for side in SIDES)
+    ours, theirs = (ready(work, side, Setup(), 3)() for side in SIDES)
     assert ours.shape == theirs.shape == (16, 64, 64, 3)
     assert np.abs(ours - theirs).max() <= TOLERANCE
     assert ours.std() > 0.05
@@ -29,6 +31,24 @@ def test_a_comparison_has_both_sides_in_every_round() -> None:
     assert "ID training" in STEPS
 
 
+@pytest.mark.slow
+def test_a_work_that_fails_leaves_its_side_at_the_ready(tmp_path: Path) -> None:
+    with Contestant("ours", Setup(), tmp_path) as ours:
+        with pytest.raises(RuntimeError, match="juggling by ours failed: KeyError: 'juggling'"):
+            ours.measure("juggling", 1)
+        assert ours.measure("ID training", 1) > 0
+        assert ours.answer().shape == (1,)
+
+
+def test_a_side_that_takes_for_ever_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contestants, "PATIENCE", 0.0)
+    with Contestant("ours", Setup(), tmp_path) as ours:
+        with pytest.raises(RuntimeError, match="juggling by ours was not done within 0 s"):
+            ours.measure("juggling", 1)
+        assert ours.has_ended
+
+
 def test_a_side_that_cannot_begin_is_not_waited_for(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="juggling by ours has ended with exit code 1"), Contestant("juggling", "ours", 1, tmp_path):
-        raise AssertionError
+    nobody = Contestant("nobody", Setup(), tmp_path)
+    with pytest.raises(RuntimeError, match="juggling by nobody has ended with exit code 2"), nobody:
+        nobody.measure("juggling", 1)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from vcd_studio.bench.figures import Figure, alternate, amount, markdown
+from vcd_studio.bench.figures import Failed, Figure, alternate, amount, markdown
 
 
 def test_a_ratio_is_taken_round_by_round() -> None:
@@ -38,6 +38,14 @@ def test_rivals_take_turns_and_each_begins() -> None:
 def test_the_table_says_what_was_wanted_and_whether_it_came() -> None:
     lines = markdown([Figure("T2V", (1.0,), rival=(1.5,), rival_name="diffusers", times=1.3, floor=0.08)])
     assert lines[-1] == "| T2V | 1.00 s |  | diffusers 1.50 s | 1.50 | 80.0 ms | ≥ 1.3 × | yes |"
+
+
+def test_what_could_not_be_measured_is_a_line_of_the_table() -> None:
+    failed = Failed("Tiled", "RuntimeError: out of memory")
+    head, _, line = markdown([failed])
+    assert line.startswith("| Tiled | failed: RuntimeError: out of memory |")
+    assert line.count("|") == head.count("|")
+    assert failed.record() == {"what": "Tiled", "error": "RuntimeError: out of memory"}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from vcd_studio.bench.figures import Figure, cells, markdown
+from vcd_studio.bench.figures import Line, cells, markdown
 from vcd_studio.bench.machine import about
 from vcd_studio.bench.parts import PARTS, Options, measure
 from vcd_studio.method.protocols import MethodError
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(parts: Sequence[str], options: Options) -> None:
     """Measure, and write after every figure, so that nothing is lost when a later one is broken off."""
     options.out.mkdir(parents=True, exist_ok=True)
-    machine, measured = about(options.device), dict[str, list[Figure]]()
+    machine, measured = about(options.device), dict[str, list[Line]]()
     for part in parts:
         for figure in measure(part, options):
             measured.setdefault(part, []).append(figure)
@@ -52,7 +52,7 @@ def run(parts: Sequence[str], options: Options) -> None:
     print(options.out / "bench.json")
 
 
-def write(out: Path, machine: Mapping[str, str], measured: Mapping[str, Sequence[Figure]]) -> None:
+def write(out: Path, machine: Mapping[str, str], measured: Mapping[str, Sequence[Line]]) -> None:
     """The table, for a person and for programs."""
     record = {"machine": machine, "figures": {part: [figure.record() for figure in known] for part, known in measured.items()}}
     write_atomic(out / "bench.json", (json.dumps(record, indent=1) + "\n").encode())

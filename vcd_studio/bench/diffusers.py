@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from vcd_studio.bench.contestants import Contestant
 from vcd_studio.bench.figures import Figure, alternate
 from vcd_studio.bench.floors import clip_floor
 from vcd_studio.bench.parts import Options
+from vcd_studio.bench.tasks import Setup
 
 STEPS = {"text to video": 25, "partial denoise": 25, "ID training": 25}
 """Of one time's work."""
@@ -31,14 +33,14 @@ def compare(work: str, steps: int, rounds: int) -> Figure:
     """Both sides in turn; the note says how far their results lie apart."""
     with tempfile.TemporaryDirectory() as folder:
         answers = Path(folder)
-        with Contestant(work, "ours", steps, answers) as ours, Contestant(work, "diffusers", steps, answers) as theirs:
-            took = alternate({"ours": ours.measure, "theirs": theirs.measure}, rounds)
+        with Contestant("ours", Setup(), answers) as ours, Contestant("diffusers", Setup(), answers) as theirs:
+            took = alternate({side.name: partial(side.measure, work, steps) for side in (ours, theirs)}, rounds)
             apart = np.abs(ours.answer() - theirs.answer())
         note = _differs(work, float(apart.max()))
     denoised = {"text to video": steps, "partial denoise": int(steps * tasks.STRENGTH)}.get(work)
     floor = None if denoised is None else clip_floor(denoised)
     return Figure(
-        f"{work}, {steps} steps", took["ours"], rival=took["theirs"], rival_name="diffusers", times=WANTED, floor=floor, note=note
+        f"{work}, {steps} steps", took["ours"], rival=took["diffusers"], rival_name="diffusers", times=WANTED, floor=floor, note=note
     )
 
 

@@ -56,6 +56,21 @@ class Figure:
         }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A line of the table for what could not be measured, and why."""
+
+    what: str
+    error: str
+
+    def record(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"what": self.what, "error": self.error}
+
+
+Line = Figure | Failed
+
+
 def alternate(candidates: Mapping[str, Measure], rounds: int, warm_up: int = 1) -> dict[str, tuple[float, ...]]:
     """Seconds of each candidate, one a round. They take turns, each round beginning with another, so that none has the quiet hour."""
     for _ in range(warm_up):
@@ -80,8 +95,10 @@ def seconds(work: Callable[[], object]) -> float:
 HEAD = ("what", "here", "lowest to highest", "against", "times as quick", "floor", "wanted", "met")
 
 
-def cells(figure: Figure) -> tuple[str, ...]:
+def cells(figure: Line) -> tuple[str, ...]:
     """A figure as a row under :data:`HEAD`."""
+    if isinstance(figure, Failed):
+        return (figure.what, f"failed: {figure.error}", *[""] * (len(HEAD) - 2))
     low, high = min(figure.samples), max(figure.samples)
     spread = f"{amount(low, figure.unit)} to {amount(high, figure.unit)}, {len(figure.samples)} times" if len(figure.samples) > 1 else ""
     against = f"{figure.rival_name} {amount(statistics.median(figure.rival), figure.unit)}" if figure.rival else ""
@@ -107,6 +124,6 @@ def amount(value: float, unit: str) -> str:
     return f"{value:.{digits}f} {unit}".rstrip()
 
 
-def markdown(figures: Iterable[Figure], head: Sequence[str] = HEAD) -> list[str]:
+def markdown(figures: Iterable[Line], head: Sequence[str] = HEAD) -> list[str]:
     """The table as a README has it."""
     return [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(f"| {' | '.join(cells(figure))} |" for figure in figures)]

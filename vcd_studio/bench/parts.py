@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vcd_studio.bench.figures import Figure
+    from vcd_studio.bench.figures import Line
 
 PARTS = MappingProxyType(
     {
@@ -18,6 +18,8 @@ PARTS = MappingProxyType(
         "diffusers": "clips and ID training of the pocket pack on the CPU against diffusers, with the same weights, steps and threads",
         "savers": "settings that save time and make another clip: how much time each saves",
         "growth": "what more frames, tiles, jobs, clips and photos cost: exponents, drawn into growth.png",
+        "full-size": "a card with networks as they are published, filled at random, against diffusers and against what it could do at best",
+        "card-memory": "what each stage takes of a card with networks as they are published, and the smallest card that it fits",
     }
 )
 
@@ -33,7 +35,7 @@ class Options:
     small: bool = False
 
 
-def measure(part: str, options: Options) -> Iterator[Figure]:
+def measure(part: str, options: Options) -> Iterator[Line]:
     """A part's figures, one by one as they are there."""
-    figures: Iterator[Figure] = importlib.import_module(f"vcd_studio.bench.{part.replace('-', '_')}").measure(options)
+    figures: Iterator[Line] = importlib.import_module(f"vcd_studio.bench.{part.replace('-', '_')}").measure(options)
     return figures

@@ -11,6 +11,8 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from torch import Tensor
 
+from vcd_studio.method.replaced import is_compiled
+
 
 class RememberingProcessor:
     """diffusers' attention, but the keys and values of a prompt it has seen before (the same tensor) are not computed again.
@@ -74,7 +76,7 @@ def remembered_prompts(*networks: Any) -> Iterator[None]:
 
     Processors that are not diffusers' plain one are left alone, and so are compiled networks, which would be compiled anew.
     """
-    able = [network for network in networks if hasattr(network, "attn_processors") and not hasattr(network, "_orig_mod")]
+    able = [network for network in networks if hasattr(network, "attn_processors") and not is_compiled(network)]
     plain = {network: dict(network.attn_processors) for network in able}
     for network, processors in plain.items():
         network.set_attn_processor(

@@ -12,7 +12,7 @@ from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
 
-from vcd_studio.method.replaced import replaced_forwards
+from vcd_studio.method.replaced import is_compiled, replaced_forwards
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def by_one_dnn(*networks: Any) -> Iterator[None]:
     if not _has_one_dnn():
         yield
         return
-    able = [network for network in networks if isinstance(network, nn.Module) and not hasattr(network, "_orig_mod")]
+    able = [network for network in networks if isinstance(network, nn.Module) and not is_compiled(network)]
     modules = [module for network in able for module in network.modules()]
     plain = {module: _linear(module) for module in modules if type(module) is nn.Linear}
     gated = {module: _gated(module) for module in modules if _is_gated(module)}

@@ -46,13 +46,19 @@ class Worker:
     """Runs jobs on one device. ``stages`` maps stage names to what does them."""
 
     def __init__(
-        self, store: Store, lease: Lease, wake_up: WakeUp, stages: Mapping[str, StageFunction] = STAGES, precision: str = "auto"
+        self,
+        store: Store,
+        lease: Lease,
+        wake_up: WakeUp,
+        stages: Mapping[str, StageFunction] = STAGES,
+        precision: str = "auto",
+        compile: str = "off",
     ) -> None:
         self.store = store
         self.lease = lease
         self.wake_up = wake_up
         self.stages = stages
-        self.networks = NetworkKeeper(lease.device, precision)
+        self.networks = NetworkKeeper(lease.device, precision, compile)
         self.asked_to_end = False
         self.has_worked = False
 
@@ -210,11 +216,11 @@ def main(arguments: Sequence[str] | None = None, stages: Mapping[str, StageFunct
     os.environ.setdefault("CUDA_DEVICE_ORDER", BUS_ORDER)
 
     def work() -> None:
-        precision, device = load_settings().precision, resolve_device(options.device)
+        settings, device = load_settings(), resolve_device(options.device)
         if device != "cpu":
             set_up_device(device)  # a worker without its card would take every job, and fail it
         with Store() as store, Lease(device, keeper) as lease, WakeUp(device) as wake_up:
-            worker = Worker(store, lease, wake_up, stages, precision)
+            worker = Worker(store, lease, wake_up, stages, settings.precision, settings.compile)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, _handler(worker))
             print(f"worker {lease.worker.pid} holds {lease.device}; queue {store.path}", flush=True)

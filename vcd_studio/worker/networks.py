@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vcd_studio.method.preview import LatentPreview
     from vcd_studio.method.protocols import Networks
     from vcd_studio.models.memory import Placement
+    from vcd_studio.worker.compiling import Compiler
 
 Log = Callable[[str], None]
 
@@ -34,17 +35,21 @@ LOADING = 1.25
 
 
 class NetworkKeeper:
-    """One device's networks: at most one pack at a time; ``precision`` as in the user's settings."""
+    """One device's networks: at most one pack at a time; ``precision`` and ``compile`` as in the user's settings."""
 
-    def __init__(self, device: str, precision: str = "auto") -> None:
+    def __init__(self, device: str, precision: str = "auto", compile: str = "off") -> None:
         self.device = device
         self.precision = precision
+        self.compile = compile
+        if compile != "off":
+            keep_compiled()
         self.relief = Relief()
         """What the job in hand has given up so far, so as to need less memory."""
         self._key: tuple[object, ...] | None = None
         self._networks: Networks | None = None
         self._preview: LatentPreview | None = None
         self._hashes: dict[str, dict[str, str]] = {}
+        self._compiler: Compiler | None = None
 
     def get(self, pack: str, log: Log, *, precise: bool = False, wearing: bool = False) -> Networks:
         """The pack's networks. ``precise`` wants 32 bits on a card too (learning); ``wearing``: a clip's weights will be put on them.
@@ -71,7 +76,6 @@ class NetworkKeeper:
 
     def _placement(self, name: str, dtype: torch.dtype, changed: bool, log: Log) -> Placement | None:
         """Looked at before anything is loaded: is there room in the machine's memory, and what goes where on the card?"""
-        import torch
 
         from vcd_studio.models.memory import CHANGED, Placement, check_room, denoising_bytes, in_turn, plan, weights_of
 
@@ -81,10 +85,24 @@ class NetworkKeeper:
             return None
         if self.relief.in_turn:
             return Placement(in_turn(sizes, CHANGED if changed else ()))
-        room, _ = torch.cuda.mem_get_info(torch.device(self.device))
-        placement = plan(sizes, room, denoising_bytes(*USUAL_CLIP, dtype))
+        placement = plan(sizes, self.room(), denoising_bytes(*USUAL_CLIP, dtype))
         log(placement.sentence)
         return placement
+
+    def room(self) -> int:
+        """Bytes of the card that are free."""
+        import torch
+
+        free, _ = torch.cuda.mem_get_info(torch.device(self.device))
+        return int(free)
+
+    def compiled(self, networks: Networks, log: Log) -> Networks:
+        """These networks, with compiled blocks where the settings want that and the machine can."""
+        from vcd_studio.worker.compiling import Compiler
+
+        if self._compiler is None:
+            self._compiler = Compiler(self.compile, self.device)
+        return self._compiler(networks, log)
 
     def preview(self) -> LatentPreview:
         """Latents to small pictures, fitted once per loaded pack."""
@@ -119,6 +137,12 @@ class NetworkKeeper:
         if not isinstance(error, InputError):
             error.__traceback__ = None  # its frames hold tensors
             self.release()
+
+
+def keep_compiled() -> None:
+    """Let torch keep what it compiles in the user's cache folder, unless it was told of another, for later processes. To be called early:
+    torch settles on a folder as soon as its compiler is imported."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "compiled"))
 
 
 def free_memory() -> int:

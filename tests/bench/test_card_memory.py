@@ -1,0 +1,70 @@
+"""The trials of a card's memory, driven on the CPU: real jobs by a real worker, what they gave up, and that one's failure is its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from vcd_studio.bench import card_memory
+from vcd_studio.bench.card_memory import TITLES, CappedKeeper, enqueue, film, measure, told, trials, work
+from vcd_studio.bench.figures import Failed, Figure
+from vcd_studio.bench.parts import Options
+from vcd_studio.bench.random_pack import PACK, SMALL_SIZE, write_pack
+from vcd_studio.locations import packs_dir
+from vcd_studio.worker.context import StageContext
+from vcd_studio.worker.stages import STAGES
+
+
+@pytest.mark.slow
+def test_each_cap_has_a_worker_of_its_own_that_does_every_stage(tmp_path: Path) -> None:
+    lines = list(trials(Options("cpu", 1, tmp_path, small=True), (8,)))
+    assert [line.what for line in lines] == [f"{title}, 8 GB" for title in TITLES.values()]
+    assert all(isinstance(line, Figure) and line.note == "nothing given up" for line in lines), lines
+
+
+@pytest.mark.slow
+def test_what_a_stage_gives_up_and_why_one_fails_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VCD_HOME", str(tmp_path))
+    write_pack(packs_dir() / PACK, torch.float32, small=True)
+    project, calls = film(tmp_path, SMALL_SIZE), 0
+
+    def too_large_at_first(context: StageContext) -> str | None:
+        nonlocal calls
+        calls += 1
+        artefact = STAGES["t2v"](context)
+        if calls == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return artefact
+
+    def never(context: StageContext) -> str | None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    enqueue(project)
+    lines = {line.what: line for line in told(12, work("cpu", 12, {**STAGES, "t2v": too_large_at_first, "face": never}))}
+    t2v, face, tiled = (lines[f"{TITLES[name]}, 12 GB"] for name in ("t2v", "face", "tiled"))
+    assert isinstance(t2v, Figure)
+    assert t2v.note.startswith("the VAE sees at most")
+    assert isinstance(face, Failed)
+    assert "not enough memory" in face.error
+    assert isinstance(tiled, Figure)
+    assert tiled.wanted == 12
+
+
+def test_without_a_card_there_is_one_line(tmp_path: Path) -> None:
+    (line,) = measure(Options("cpu", 1, tmp_path))
+    assert isinstance(line, Failed)
+    assert "--device cuda:0" in line.error
+
+
+def test_networks_are_placed_as_on_a_card_of_that_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10 * 10**9, 80 * 10**9))
+    assert [CappedKeeper("cuda:0", cap).room() for cap in (8, 12, None)] == [8 * 10**9, 10 * 10**9, 10 * 10**9]
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_a_reason(tmp_path: Path) -> None:
+    peaks, last = card_memory._worker("no-such-device", None, tmp_path / "log")
+    assert peaks == {}
+    assert "no-such-device" in last
