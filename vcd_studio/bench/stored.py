@@ -36,6 +36,8 @@ SIDE = 64
 """Pixels of a made-up photo: what opening a larger one takes is the picture's own."""
 OPENED = "Mask view"
 """A key of the Identity screen, with which an open project begins."""
+FIRST = "0000.png"
+"""The first photo, which that screen names."""
 
 
 def queue_costs(count: int, folder: Path) -> Costs:
@@ -97,7 +99,7 @@ def photo_costs(count: int, folder: Path) -> Costs:
             segmented = seconds(lambda: segment.run(context))
         store.finish(job.id)
         with Screens(project.path) as screens:
-            shown = screens.shows(OPENED) - screens.began
+            shown = screens.shows(FIRST) - screens.began
         told = _usual(lambda: seconds(lambda: identity_object(Project.open(project.path).identity("rex"))), FEW)
         return {"photos: identity show": told, "photos: segment, without its networks": segmented, "photos: screens opened on them": shown}
 
