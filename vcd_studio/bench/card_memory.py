@@ -59,7 +59,7 @@ def trials(options: Options, caps: Sequence[int | None]) -> Iterator[Line]:
     """A fresh worker for each cap; None is the whole card."""
     with tempfile.TemporaryDirectory(prefix="vcd-bench-") as folder, home(Path(folder)):
         dtype = torch.float32 if options.device == "cpu" else torch.float16
-        write_pack(packs_dir() / PACK, dtype, options.small)
+        write_pack(packs_dir() / PACK, dtype, options.small, options.device)
         project = film(Path(folder), SMALL_SIZE if options.small else SIZE)
         for cap in caps:
             enqueue(project)

@@ -63,7 +63,7 @@ def measure(options: Options) -> Iterator[Line]:
     dtype = "float32" if options.device == "cpu" else "float16"
     setup = Setup(PACK, SMALL_SIZE if options.small else SIZE, options.device, dtype)
     with tempfile.TemporaryDirectory(prefix="vcd-bench-") as folder, home(Path(folder)), ExitStack() as stack:
-        write_pack(packs_dir() / PACK, getattr(torch, dtype), options.small)
+        write_pack(packs_dir() / PACK, getattr(torch, dtype), options.small, options.device)
         setups = [(side, replace(setup, optimised=optimised)) for optimised in OPTIMISED for side in SIDES]
         sides = [stack.enter_context(Contestant(side, own, Path(folder))) for side, own in setups]
         yield Figure("a large product of matrices", (1e12 / rate(options.device, getattr(torch, dtype)),), "s a TFLOP", note=dtype)

@@ -45,10 +45,13 @@ def random_networks(small: bool = False, device: str = "cpu") -> dict[str, Any]:
     return {**networks, "text_encoder": text, "motion_adapter": motion, "upscaler": upscaler}
 
 
-def write_pack(folder: Path, dtype: torch.dtype, small: bool = False) -> Path:
-    """The pack, in ``dtype``, at ``folder``."""
-    for name, network in random_networks(small).items():
+def write_pack(folder: Path, dtype: torch.dtype, small: bool = False, device: str = "cpu") -> Path:
+    """The pack, in ``dtype``, at ``folder``; ``device`` draws the numbers: a card does so in a moment, a processor in minutes."""
+    for name, network in random_networks(small, device).items():
         nn.Module.to(network, dtype).save_pretrained(folder / name)  # diffusers' own has a word to say on parts that these lack
     for name in ("tokenizer", "scheduler"):
         shutil.copytree(SD15 / name, folder / name)
+    if device != "cpu":
+        del network
+        torch.cuda.empty_cache()  # those that are measured have a card to themselves
     return folder
