@@ -47,11 +47,15 @@ class Contestant:
         """GB of the card's memory that the last work took at most, its networks included; 0 on a CPU."""
         self._answer = answers / f"{self.name}.npy"
         self._log = answers / f"{self.name}.log"
+        self._environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(answers / "compiled")}
+        """What has been compiled before this measuring is not to be found."""
         self._command = [sys.executable, "-m", __name__, side, json.dumps(asdict(setup)), "--answer", str(self._answer)]
 
     def __enter__(self) -> Self:
         with self._log.open("w") as log:
-            self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=self._environment
+            )
         return self
 
     def measure(self, work: str, steps: int) -> float:
@@ -129,10 +133,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--answer", type=Path, required=True)
     given = parser.parse_args(arguments)
     setup = Setup(**given.setup)
-    if setup.optimised:
-        from vcd_studio.worker.networks import keep_compiled
-
-        keep_compiled()
     for line in sys.stdin:
         work, steps = json.loads(line)
         try:
