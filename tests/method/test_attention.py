@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
-from vcd_studio.method.attention import attend_plainly, distinct_rows, plainly_attending, remembered_prompts
+from vcd_studio.method.attention import MOST_ROWS, attend_plainly, distinct_rows, plainly_attending, remembered_prompts
 from vcd_studio.method.one_dnn import by_one_dnn
 from vcd_studio.method.protocols import Networks
 
@@ -69,3 +69,19 @@ def test_a_clip_is_predicted_as_ever_while_prompts_are_remembered_and_layers_run
         assert changed
         assert not any("forward" in vars(block) for block in networks.motion_unet.modules())
         assert torch.equal(networks.motion_unet(noisy, 7, encoder_hidden_states=text).sample, plain)
+
+
+@pytest.mark.parametrize(("rows", "remembered"), [(2, True), (MOST_ROWS + 1, False)])
+def test_a_prompt_that_travels_is_not_kept_frame_by_frame(networks: Networks, rows: int, remembered: bool) -> None:
+    width, unet = networks.unet.config.cross_attention_dim, networks.motion_unet
+    noisy, text = torch.randn(1, networks.latent_channels, rows, 8, 8), torch.randn(rows, 5, width)
+    keys = next(module for name, module in unet.named_modules() if name.endswith("attn2.to_k") and "motion" not in name)
+    calls: list[int] = []
+    handle = keys.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        with torch.inference_mode(), remembered_prompts(unet):
+            once, again = (unet(noisy, 7, encoder_hidden_states=text).sample for _ in range(2))
+    finally:
+        handle.remove()
+    assert len(calls) == (1 if remembered else 2)
+    assert torch.equal(once, again)
