@@ -49,6 +49,22 @@ def test_half_precision_and_autocast_come_out_as_ever(networks: Networks, block:
             assert torch.allclose(halved(hidden), expected, rtol=0.05, atol=0.01)
 
 
+@pytest.mark.skipif(not one_dnn._has_one_dnn(), reason="this torch has no oneDNN")
+def test_it_is_one_dnn_that_runs_them_in_single_precision_alone(networks: Networks, block: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    products: list[str] = []
+    product = one_dnn._product
+    monkeypatch.setattr(one_dnn, "_product", lambda *given: products.append(given[-1] if len(given) > 3 else "none") or product(*given))
+    hidden = hidden_for(block)
+    with torch.inference_mode(), by_one_dnn(networks.motion_unet):
+        block(hidden)
+        assert products == ["gelu", "none"]
+        with torch.autocast("cpu", torch.bfloat16):
+            block(hidden)
+    with by_one_dnn(networks.motion_unet):
+        block(hidden)
+    assert products == ["gelu", "none"]
+
+
 def test_learning_goes_the_usual_way(networks: Networks, block: Any) -> None:
     hidden = hidden_for(block).requires_grad_()
     (expected,) = torch.autograd.grad(block(hidden).square().sum(), hidden)

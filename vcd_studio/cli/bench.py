@@ -22,7 +22,7 @@ def bench(
     ] = None,
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda:N.")] = "auto",
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="How often each is measured, rivals taking turns.")] = 5,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the table and its JSON go.")] = Path(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the table, its JSON and plots go.")] = Path(
         "vcd-studio-bench"
     ),
     small: Annotated[bool, typer.Option("--small", help="Miniature counts: to see it work, not to learn from.")] = False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from vcd_studio.method.protocols import Networks
+from vcd_studio.worker.networks import Log
 
 BLOCKS = (BasicTransformerBlock, ResnetBlock2D)
 """Nearly all of a step's work in the UNet and the ControlNet; motion modules are made of the first."""
@@ -35,8 +36,8 @@ def _sum(numbers: torch.Tensor) -> torch.Tensor:
 def compile_blocks(networks: Networks) -> Networks:
     """These very networks; blocks of the UNet with motion and of the ControlNet are compiled when they first meet a shape.
 
-    Remembered prompts are left out then (a prompt's keys and values are 0.3 % of what a step of SD 1.5's reckons), for what a compiled
-    block calls must stay what it is. The same clip to rounding.
+    Remembered prompts and oneDNN are left out then (a prompt's keys and values are 0.3 % of what a step of SD 1.5's reckons): whatever a
+    block calls otherwise has it compiled anew, as merged cells do. The same clip to rounding.
     """
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, SHAPES)
     for block in blocks_of(networks):
@@ -51,9 +52,6 @@ def blocks_of(networks: Networks) -> Iterator[nn.Module]:
     for network in found:
         if isinstance(network, nn.Module):
             yield from (module for module in network.modules() if isinstance(module, BLOCKS))
-
-
-Log = Callable[[str], None]
 
 
 class Compiler:

@@ -76,7 +76,6 @@ class NetworkKeeper:
 
     def _placement(self, name: str, dtype: torch.dtype, changed: bool, log: Log) -> Placement | None:
         """Looked at before anything is loaded: is there room in the machine's memory, and what goes where on the card?"""
-
         from vcd_studio.models.memory import CHANGED, Placement, check_room, denoising_bytes, in_turn, plan, weights_of
 
         sizes = weights_of(find_pack(name, packs_dir()), dtype)
