@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -38,8 +39,14 @@ def step_operations() -> int:
     side = tasks.SIZE // networks.vae_scale
     noisy = torch.zeros(2, networks.latent_channels, tasks.FRAMES, side, side)
     text = torch.zeros(2 * tasks.FRAMES, networks.tokenizer.model_max_length, width)
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        networks.motion_unet(noisy, torch.tensor(500), encoder_hidden_states=text)
+    with torch.inference_mode():
+        return counted(lambda: networks.motion_unet(noisy, torch.tensor(500), encoder_hidden_states=text))
+
+
+def counted(work: Callable[[], object]) -> int:
+    """Floating-point operations of ``work``, in products of matrices, convolutions and attention."""
+    with FlopCounterMode(display=False) as counter:
+        work()
     return int(counter.get_total_flops())
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from vcd_studio.bench import tasks
+from vcd_studio.bench.floors import counted
 from vcd_studio.bench.random_pack import SIZE, SMALL_SIZE, random_networks
 from vcd_studio.method.sampling import Sampling
 from vcd_studio.models.packs import with_motion
-
-PUBLISHED = {"step": 35.5e12, "decode": 2.5e12, "encode": 1.1e12, "control": 0.28e12, "training step": 2.4 * 0.8e12 * tasks.BATCH}
-"""The same as the task that set the goals has them, where they are known to it."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +68,11 @@ def count(small: bool = False) -> Operations:
         unet(meta(batch, 4, side, side), t, words).sample.sum().backward()
 
     return Operations(
-        step=_counted(lambda: motion_unet(meta(2, 4, tasks.FRAMES, side, side), t, meta(2 * tasks.FRAMES, 77, width))),
-        control=_counted(lambda: networks["controlnet"](meta(1, 4, side, side), t, meta(1, 77, width), meta(1, 3, size, size))),
-        encode=_counted(lambda: networks["vae"].encode(meta(1, 3, size, size))),
-        decode=_counted(lambda: networks["vae"].decode(meta(1, 4, side, side))),
-        upscale=_counted(lambda: networks["upscaler"](meta(1, 3, size, size))),
-        training_step=_counted(training_step),
+        step=counted(lambda: motion_unet(meta(2, 4, tasks.FRAMES, side, side), t, meta(2 * tasks.FRAMES, 77, width))),
+        control=counted(lambda: networks["controlnet"](meta(1, 4, side, side), t, meta(1, 77, width), meta(1, 3, size, size))),
+        encode=counted(lambda: networks["vae"].encode(meta(1, 3, size, size))),
+        decode=counted(lambda: networks["vae"].decode(meta(1, 4, side, side))),
+        upscale=counted(lambda: networks["upscaler"](meta(1, 3, size, size))),
+        training_step=counted(training_step),
         size=size,
     )
-
-
-def _counted(work: Callable[[], Any]) -> int:
-    with FlopCounterMode(display=False) as counter:
-        work()
-    return int(counter.get_total_flops())
