@@ -13,6 +13,7 @@ from vcd_studio.bench.figures import Failed, Figure
 from vcd_studio.bench.parts import Options
 from vcd_studio.bench.random_pack import PACK, SMALL_SIZE, write_pack
 from vcd_studio.locations import packs_dir
+from vcd_studio.project.errors import InputError
 from vcd_studio.worker.context import StageContext
 from vcd_studio.worker.stages import STAGES
 
@@ -53,9 +54,8 @@ def test_what_a_stage_gives_up_and_why_one_fails_are_told(tmp_path: Path, monkey
 
 
 def test_without_a_card_there_is_one_line(tmp_path: Path) -> None:
-    (line,) = measure(Options("cpu", 1, tmp_path))
-    assert isinstance(line, Failed)
-    assert "--device cuda:0" in line.error
+    with pytest.raises(InputError, match="cannot be measured on the CPU; name a card"):
+        list(measure(Options("cpu", 1, tmp_path)))
 
 
 def test_networks_are_placed_as_on_a_card_of_that_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ from vcd_studio.jobs.store import Store
 from vcd_studio.locations import packs_dir
 from vcd_studio.media.video import write_video
 from vcd_studio.method.protocols import Networks
+from vcd_studio.project.errors import InputError
 from vcd_studio.project.project import Project
 from vcd_studio.worker.context import StageContext
 from vcd_studio.worker.ladder import Relief
@@ -47,10 +48,9 @@ SECONDS = 400.0
 
 
 def measure(options: Options) -> Iterator[Line]:
-    """Each stage with the whole card, then with less and less of it; MB and rungs of the ladder as they come."""
+    """Each stage with the whole card, then with less and less of it; MB and rungs of the ladder as they come. InputError without a card."""
     if options.device == "cpu":
-        yield Failed("a card's memory", "there is no card to measure; name one: --device cuda:0")
-        return
+        raise InputError("A card's memory cannot be measured on the CPU; name a card, for example --device cuda:0.")
     _, whole = torch.cuda.mem_get_info(torch.device(options.device))
     yield from trials(options, (None, *(cap for cap in CAPS if cap * 1e9 < whole)))
 
