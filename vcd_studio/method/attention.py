@@ -31,7 +31,7 @@ class RememberingProcessor:
     def __call__(self, attn: Any, hidden: Tensor, encoder_hidden_states: Tensor | None = None, *rest: Any, **named: Any) -> Tensor:
         """``hidden`` (b, cells, channels) attends to the prompt (b, length, width)."""
         text = encoder_hidden_states
-        if text is None or hidden.ndim != 3 or rest or named.get("attention_mask") is not None or not _plain_attention(attn):
+        if text is None or hidden.ndim != 3 or rest or named.get("attention_mask") is not None or not is_plain_attention(attn):
             answer: Tensor = self._plain(attn, hidden, text, *rest, **named)
             return answer
         if id(text) not in self._known:
@@ -66,7 +66,7 @@ def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return scores.softmax(-1) @ values
 
 
-def _plain_attention(attn: Any) -> bool:
+def is_plain_attention(attn: Any) -> bool:
     """Nothing but queries, keys, values and a projection out: what every SD 1.5 block has."""
     norms = (attn.spatial_norm, attn.group_norm, attn.norm_cross or None, attn.norm_q, attn.norm_k)
     return all(norm is None for norm in norms) and not attn.residual_connection and attn.rescale_output_factor == 1
@@ -88,7 +88,7 @@ def remembered_prompts(*networks: Any) -> Iterator[None]:
     for network, processors in plain.items():
         network.set_attn_processor(
             {
-                name: RememberingProcessor(processor) if "attn2" in name and type(processor) is AttnProcessor2_0 else processor
+                name: RememberingProcessor(processor) if _sees_prompts(name) and type(processor) is AttnProcessor2_0 else processor
                 for name, processor in processors.items()
             }
         )
@@ -97,6 +97,11 @@ def remembered_prompts(*networks: Any) -> Iterator[None]:
     finally:
         for network, processors in plain.items():
             network.set_attn_processor(processors)
+
+
+def _sees_prompts(name: str) -> bool:
+    """Attention of a block's second kind; through time, that is to the clip itself."""
+    return "attn2" in name and "motion_modules" not in name
 
 
 def attend_plainly(network: Any) -> dict[str, Any]:

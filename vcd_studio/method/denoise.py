@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vcd_studio.method.attention import remembered_prompts
 from vcd_studio.method.conditioning import Conditioning
+from vcd_studio.method.fused.running import equal_sides, quickly
 from vcd_studio.method.one_dnn import by_one_dnn
 from vcd_studio.method.savers import NOTHING_SAVED, Savers
 from vcd_studio.method.schedules import Schedule
@@ -43,11 +44,11 @@ def denoise(
     """
     schedule = schedule.fresh()
     clips, _, *shape = latents.shape
-    views = views or views_of(shape, context=shape[0])
+    views = [view.to(latents.device) for view in views or views_of(shape, context=shape[0])]
     words = conditioning.batches(clips)
     guidances = savers.guidances(guidance, schedule.places)
     networks = (unet, control and control.network)
-    with remembered_prompts(*networks), by_one_dnn(*networks), savers.within(unet, len(views)):
+    with quickly(*networks), remembered_prompts(*networks), by_one_dnn(*networks), savers.within(unet, len(views)):
         for step, (t, scale) in enumerate(zip(schedule.timesteps, guidances, strict=True), 1):
             noisy = schedule.scale(latents, t)
             noise = torch.zeros_like(latents)
@@ -64,8 +65,9 @@ def predict(unet: Any, noisy: Tensor, t: Tensor, text: Tensor, control: Control 
     """The network's prediction; with guidance ``text`` has twice the frames, and both sides run as one batch."""
     sides = len(text) // (noisy.shape[0] * noisy.shape[2])
     noisy = noisy.repeat(sides, 1, 1, 1, 1)
-    residuals = control.residuals(noisy, t, text) if control else {}
-    predicted: Tensor = unet(noisy, t, encoder_hidden_states=text, **residuals).sample
+    with equal_sides(sides):
+        residuals = control.residuals(noisy, t, text) if control else {}
+        predicted: Tensor = unet(noisy, t, encoder_hidden_states=text, **residuals).sample
     return predicted
 
 
@@ -81,7 +83,7 @@ def guide(predicted: Tensor, guidance: float) -> Tensor:
 class Control:
     """A ControlNet and its condition, one picture (3, H, W) in 0..255 per frame, ``cell`` pixels to a latent cell.
 
-    The pictures are bytes, and may lie in the machine's memory: only a view's part of them comes to the network, as it is needed.
+    The pictures are bytes, and may lie in the machine's memory: then a view's part of them comes to the network when it is needed.
     """
 
     network: Any

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vcd_studio.method.fused.running import quickly
 from vcd_studio.method.protocols import Frames, Networks
 
 
@@ -43,11 +44,12 @@ def encode_frames(frames: Iterable[Tensor], networks: Networks, generator: torch
     """
     vae = networks.vae
     means, spreads = [], []
-    for pictures in _together(frames, networks):
-        posterior = vae.encode(pictures.to(networks.device, vae.dtype)).latent_dist
-        means.append(posterior.mean)
-        if generator:
-            spreads.append(posterior.std)
+    with quickly(vae):
+        for pictures in _together(frames, networks):
+            posterior = vae.encode(pictures.to(networks.device, vae.dtype)).latent_dist
+            means.append(posterior.mean)
+            if generator:
+                spreads.append(posterior.std)
     latents = torch.cat(means)
     if generator:
         noise = torch.randn(latents.shape, generator=generator, device=generator.device, dtype=latents.dtype)
@@ -79,5 +81,6 @@ def _decoded(latents: Tensor, networks: Networks) -> Iterator[Tensor]:
     vae = networks.vae
     frames = latents[0].transpose(0, 1) / vae.config["scaling_factor"] + (vae.config.get("shift_factor") or 0)
     pixels = frames.shape[-1] * frames.shape[-2] * networks.vae_scale**2
-    for chunk in torch.split(frames, max(1, networks.pixels_at_once // pixels)):
-        yield vae.decode(chunk.to(vae.dtype)).sample.float()
+    with quickly(vae):
+        for chunk in torch.split(frames, max(1, networks.pixels_at_once // pixels)):
+            yield vae.decode(chunk.to(vae.dtype)).sample.float()

@@ -20,6 +20,10 @@ from vcd_studio.method.sampling import Sampling
 from vcd_studio.method.views import View
 
 
+NEAR = 128 << 20
+"""Bytes of upscaled frames that a ControlNet may have beside it on the card: 40 frames of 1024²."""
+
+
 @dataclass(frozen=True)
 class TiledReport:
     """``seam_score``: gradient across tile borders over gradient beside them, 1 where no seam shows (and where there is one tile).
@@ -70,11 +74,7 @@ def tiled(
         tile=tile,
         tile_overlap=min(round(overlap * tile), tile - 1),
     )
-    control = (
-        Control(networks.controlnet, torch.from_numpy(large).permute(0, 3, 1, 2), cell, control_scale)
-        if networks.controlnet and control_scale
-        else None
-    )
+    control = Control(networks.controlnet, _near(large, networks), cell, control_scale) if networks.controlnet and control_scale else None
     latents = denoise(
         networks.motion_unet,
         schedule.renoise(latents, noise),
@@ -93,6 +93,12 @@ def tiled(
     return frames, TiledReport(score, tiles, (height, width), control is not None)
 
 
+def _near(frames: Frames, networks: Networks) -> Tensor:
+    """Bytes (f, 3, h, w) on the networks' device, where they are few: a step that has to wait for them would cost a tenth more there."""
+    pictures = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    return pictures.to(networks.device) if pictures.nbytes <= NEAR else pictures
+
+
 def upscale(clip: Frames, networks: Networks, scale: int = 2) -> Tensor:
     """(f, 3, scale · h, scale · w), -1..1, by the pack's upscaler (then resized where its own factor differs) or bicubic without one."""
     return torch.stack(list(upscaled(clip, networks, scale)))
@@ -100,14 +106,16 @@ def upscale(clip: Frames, networks: Networks, scale: int = 2) -> Tensor:
 
 @torch.inference_mode()
 def upscaled(clip: Frames, networks: Networks, scale: int = 2) -> Iterator[Tensor]:
-    """``upscale``, frame by frame."""
+    """``upscale``, a frame after the other; on a card as many grow at a time as the VAE sees of theirs."""
     size = (clip.shape[1] * scale, clip.shape[2] * scale)
-    for frame in (to_tensor(clip[i : i + 1]) for i in range(len(clip))):
+    together = 1 if networks.device.type == "cpu" else max(1, networks.pixels_at_once // (clip.shape[1] * clip.shape[2]))
+    for begin in range(0, len(clip), together):
+        frames = to_tensor(clip[begin : begin + together])
         if networks.upscaler:
-            frame = networks.upscaler.upscale(frame.to(networks.device)).float().cpu()
-        if frame.shape[2:] != size:
-            frame = interpolate(frame, size=size, mode="bicubic", antialias=True)
-        yield frame[0].clamp(-1, 1)
+            frames = networks.upscaler.upscale(frames.to(networks.device)).float()
+        if frames.shape[2:] != size:
+            frames = interpolate(frames, size=size, mode="bicubic", antialias=True)
+        yield from frames.clamp(-1, 1)
 
 
 def tile_borders(views: Sequence[View], cell: int) -> tuple[list[int], list[int]]:

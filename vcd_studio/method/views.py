@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
@@ -12,12 +12,23 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class View:
-    """A box of a latent clip and the weight of each of its cells, (frames, height, width)."""
+    """A box of a latent clip, and along each of its axes the share that it has in what it covers."""
 
     frames: slice
     rows: slice
     columns: slice
-    weight: Tensor
+    shares: tuple[Tensor, Tensor, Tensor]
+
+    @property
+    def weight(self) -> Tensor:
+        """Of each of its cells, (frames, height, width)."""
+        in_time, down, across = self.shares
+        return in_time[:, None, None] * down[:, None] * across
+
+    def to(self, device: torch.device) -> View:
+        """The same, for clips that lie on ``device``."""
+        in_time, down, across = (share.to(device) for share in self.shares)
+        return replace(self, shares=(in_time, down, across))
 
     def cut(self, clip: Tensor) -> Tensor:
         """(b, c, f, h, w) to the view's part of it."""
@@ -57,6 +68,6 @@ def views_of(shape: Sequence[int], *, context: int, context_overlap: int = 0, ti
         parts = windows(length, size, overlap)
         axes.append(list(zip(parts, window_weights(parts, length), strict=True)))
     return [
-        View(frames, rows, columns, in_time[:, None, None] * down[:, None] * across)
+        View(frames, rows, columns, (in_time, down, across))
         for (frames, in_time), (rows, down), (columns, across) in product(*axes)
     ]

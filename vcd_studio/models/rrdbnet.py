@@ -68,6 +68,6 @@ class RRDBNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     @torch.inference_mode()
     def upscale(self, frames: torch.Tensor) -> torch.Tensor:
-        """Frames (f, 3, h, w) in −1..1 → (f, 3, scale·h, scale·w) in −1..1, one at a time so that memory stays flat."""
-        grown = [self((frame[None].to(self.device, self.dtype) + 1) / 2) for frame in frames]
-        return (torch.cat(grown).float() * 2 - 1).clamp(-1, 1)
+        """Frames (f, 3, h, w) in −1..1 → (f, 3, scale·h, scale·w) in −1..1, all at a time."""
+        grown: torch.Tensor = self((frames.to(self.device, self.dtype) + 1) / 2)
+        return (grown.float() * 2 - 1).clamp(-1, 1)

@@ -34,5 +34,5 @@ class SpandrelUpscaler(torch.nn.Module):
     @torch.inference_mode()
     def upscale(self, frames: torch.Tensor) -> torch.Tensor:
         weight = next(self.network.parameters())
-        grown = [self.network((frame[None].to(weight) + 1) / 2) for frame in frames]
-        return (torch.cat(grown).float() * 2 - 1).clamp(-1, 1)
+        grown: torch.Tensor = self.network((frames.to(weight) + 1) / 2)
+        return (grown.float() * 2 - 1).clamp(-1, 1)

@@ -1,0 +1,234 @@
+"""The kernels for a card, run by Triton's interpreter on the CPU (conftest.py): blocks made of them are diffusers' own to rounding."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from diffusers.models.attention_processor import Attention
+from tiny import tiny_networks
+from torch import Tensor, nn
+from torch.nn.functional import group_norm, layer_norm, scaled_dot_product_attention, silu
+
+from vcd_studio.method.denoise import predict
+from vcd_studio.method.fused import blocks, layers, projections, running
+from vcd_studio.method.protocols import Networks
+
+pytest.importorskip("triton", reason="torch's builds for NVIDIA cards on Linux bring it")
+
+
+BOTH = pytest.mark.parametrize("place", ["card", "processor"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """On a card, but for its kernels, which are interpreted; or without one."""
+    if getattr(request, "param", "card") == "card":
+        for module in (layers, blocks, running):
+            monkeypatch.setattr(module, "on_card", lambda x: not torch.is_grad_enabled())
+    with torch.inference_mode():
+        yield
+
+
+def random(*shape: int, mean: float = 0.0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape))) + mean
+
+
+def pictures(*shape: int, mean: float = 0.0) -> Tensor:
+    return random(*shape, mean=mean).contiguous(memory_format=torch.channels_last)
+
+
+def with_numbers(layer: Any) -> Any:
+    for parameter in layer.parameters():
+        parameter.copy_(random(*parameter.shape, mean=0.5))
+    return layer
+
+
+@pytest.mark.parametrize(("place", "mean"), [("card", 0.0), ("card", 300.0), ("processor", 0.0)], indirect=["place"])
+@pytest.mark.parametrize(("channels", "groups"), [(32, 32), (60, 6), (96, 2), (160, 16)])
+def test_group_norm(channels: int, groups: int, mean: float) -> None:
+    norm = with_numbers(nn.GroupNorm(groups, channels, eps=1e-5))
+    x = pictures(3, channels, 9, 15, mean=mean)
+    ours = layers.group_norm(x, norm)
+    exact = norm.double()(x.double()).float()
+    torch.testing.assert_close(ours, exact, atol=5e-4, rtol=1e-4)  # at a mean of 300, torch itself is 0.2 off
+    assert ours.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_group_norm_of_many_rows_in_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "PIECES", 5)
+    norm = with_numbers(nn.GroupNorm(4, 12))
+    x = pictures(2, 12, 31, 33, mean=4.0)
+    torch.testing.assert_close(layers.group_norm(x, norm, silu=True), silu(norm(x)), atol=1e-5, rtol=1e-4)
+
+
+@BOTH
+def test_group_norm_after_a_shift_of_channels() -> None:
+    norm, x, shift = with_numbers(nn.GroupNorm(8, 32)), pictures(2, 32, 8, 8), random(2, 32)
+    torch.testing.assert_close(layers.group_norm(x, norm, shift=shift), norm(x + shift[:, :, None, None]), atol=1e-5, rtol=1e-4)
+
+
+@BOTH
+def test_group_norm_of_clips() -> None:
+    norm, x = with_numbers(nn.GroupNorm(8, 32)), pictures(2 * 3, 32, 4, 5)
+    clips = x.unflatten(0, (2, 3)).transpose(1, 2)
+    expected = group_norm(clips, 8, norm.weight, norm.bias).transpose(1, 2).flatten(0, 1)
+    torch.testing.assert_close(layers.group_norm(x, norm, instances=2), expected, atol=1e-5, rtol=1e-4)
+
+
+@BOTH
+def test_sums() -> None:
+    x, residual, bias = pictures(2, 70, 5, 3), pictures(2, 70, 3, 5).transpose(2, 3), random(70)
+    torch.testing.assert_close(layers.add(x, residual, bias), x + residual + bias[:, None, None])
+
+
+@BOTH
+@pytest.mark.parametrize("channels", [32, 40, 320])
+def test_layer_norm(channels: int) -> None:
+    norm, x, residual = with_numbers(nn.LayerNorm(channels)), random(3, 7, channels), random(3, 7, channels, mean=1.0)
+    total, normed = layers.layer_norm(x, norm, residual)
+    torch.testing.assert_close(total, x + residual)
+    torch.testing.assert_close(normed, norm(x + residual), atol=1e-5, rtol=1e-4)
+    alone, normed = layers.layer_norm(x, norm)
+    assert alone is x
+    torch.testing.assert_close(normed, layer_norm(x, (channels,), norm.weight, norm.bias), atol=1e-5, rtol=1e-4)
+
+
+@BOTH
+def test_layer_norm_tells_the_frames_apart() -> None:
+    clips, frames, cells, channels = 2, 3, 5, 32
+    norm, x, places = with_numbers(nn.LayerNorm(channels)), random(clips * frames, cells, channels), random(frames, channels)
+    _, normed = layers.layer_norm(x, norm, places=places, cells=cells)
+    expected = norm(x) + places.repeat(clips, 1)[:, None]
+    torch.testing.assert_close(normed, expected, atol=1e-5, rtol=1e-4)
+
+
+@BOTH
+@pytest.mark.parametrize("width", [8, 100, 1300])
+def test_gate(width: int) -> None:
+    x = random(2, 3, 2 * width)
+    value, gate = x.chunk(2, -1)
+    torch.testing.assert_close(layers.gated(x), value * nn.functional.gelu(gate))
+
+
+@BOTH
+@pytest.mark.parametrize(("frames", "size"), [(16, 40), (5, 8), (24, 16), (1, 20)])
+def test_attention_through_frames(frames: int, size: int) -> None:
+    q, k, v = (random(2, frames, 3, 4 * size, mean=i / 9) for i in range(3))
+    apart = [t.unflatten(3, (4, size)).permute(0, 2, 3, 1, 4) for t in (q, k, v)]
+    expected = scaled_dot_product_attention(*apart).permute(0, 3, 1, 2, 4).flatten(3)
+    torch.testing.assert_close(layers.frame_attention(q, k, v, 4), expected)
+
+
+@pytest.fixture
+def networks() -> Networks:
+    with torch.inference_mode(False), torch.no_grad():
+        made = tiny_networks(controlnet=True)
+        for network in (made.vae, made.motion_unet, made.controlnet):
+            for parameter in network.parameters():  # zeros (of ControlNets, of motion modules) would hide what comes before
+                parameter.copy_(parameter + 0.02 * random(*parameter.shape))
+            network.to(memory_format=torch.channels_last)
+    return made
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How often each layer is called from now on."""
+    calls: dict[str, int] = {}
+
+    def noting(name: str) -> Any:
+        layer = getattr(layers, name)
+
+        def call(*rest: Any, **named: Any) -> Any:
+            calls[name] = calls.get(name, 0) + 1
+            return layer(*rest, **named)
+
+        return call
+
+    for name in ("add", "doubled", "frame_attention", "gated", "group_norm", "layer_norm"):
+        monkeypatch.setattr(blocks, name, noting(name))
+    return calls
+
+
+def test_unet_with_motion(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    unet, noisy, t = networks.motion_unet, random(2, 4, 3, 4, 4), torch.tensor(500)
+    text = random(2, 24, 32).repeat_interleave(3, 0)
+    plain = unet(noisy, t, encoder_hidden_states=text).sample
+    calls = counted(monkeypatch)
+    with running.quickly(unet):
+        ours = unet(noisy, t, encoder_hidden_states=text).sample
+    torch.testing.assert_close(ours, plain, atol=2e-5, rtol=1e-4)
+    kinds = [type(module).__name__ for module in unet.modules()]
+    resnets, spatial, motion = (kinds.count(name) for name in ("ResnetBlock2D", "Transformer2DModel", "AnimateDiffTransformer3D"))
+    assert calls["group_norm"] == 2 * resnets + spatial + motion + 1
+    assert calls["add"] == resnets + spatial + motion
+    assert calls["layer_norm"] == 3 * (spatial + motion)
+    assert calls["gated"] == spatial + motion
+    assert calls["frame_attention"] == 2 * motion
+    assert calls["doubled"] == 1
+
+
+@BOTH
+def test_sides_of_guidance_are_one_until_the_prompt(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    unet, noisy, t = networks.motion_unet, random(1, 4, 3, 4, 4), torch.tensor(500)
+    text = torch.cat([random(1, 24, 32), random(1, 24, 32, mean=1.0)]).repeat_interleave(3, 0)
+    plain = predict(unet, noisy, t, text)
+    block = unet.down_blocks[0]
+    spatial = block.attentions[0].transformer_blocks[0]
+    rows: list[int] = []
+    for layer in (block.resnets[0].time_emb_proj, spatial.attn1.to_out[0], spatial.attn2.to_out[0], unet.mid_block.resnets[0].time_emb_proj):
+        layer.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
+    with running.quickly(unet):
+        ours = predict(unet, noisy, t, text)
+    torch.testing.assert_close(ours, plain, atol=2e-5, rtol=1e-4)
+    assert rows == [3, 3, 6, 6]
+
+
+def test_projections_made_in_one(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    unet, noisy, t = networks.motion_unet, random(2, 4, 3, 4, 4), torch.tensor(500)
+    text = random(2, 24, 32).repeat_interleave(3, 0)
+    plain, before = unet(noisy, t, encoder_hidden_states=text).sample, {key: value.clone() for key, value in unet.state_dict().items()}
+    selves = [m for name, m in unet.named_modules() if type(m) is Attention and (name.endswith("attn1") or "motion_modules" in name)]
+    assert selves
+    assert not any(projections.merged(attention) is not None for attention in selves)
+    for attention in selves:
+        projections.merge_projections(attention)
+        assert projections.merged(attention) is not None
+    torch.testing.assert_close(dict(unet.state_dict()), before, atol=0, rtol=0)
+    with running.quickly(unet):
+        ours = unet(noisy, t, encoder_hidden_states=text).sample
+    torch.testing.assert_close(ours, plain, atol=2e-5, rtol=1e-4)
+    moved = copy.deepcopy(unet)
+    with running.quickly(moved):
+        torch.testing.assert_close(moved(noisy, t, encoder_hidden_states=text).sample, plain, atol=2e-5, rtol=1e-4)
+
+
+@BOTH
+def test_a_picture_doubled_and_convolved() -> None:
+    conv = with_numbers(nn.Conv2d(10, 70, 3, padding=1))
+    x = pictures(2, 10, 5, 7)
+    ours = layers.doubled(x, layers.phases(conv.weight), conv.bias)
+    torch.testing.assert_close(ours, conv(nn.functional.interpolate(x, scale_factor=2.0)), atol=1e-4, rtol=1e-4)
+    assert ours.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_vae(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    vae, latents, picture = networks.vae, random(2, 4, 4, 4), random(2, 3, 16, 16)
+    plain = vae.decode(latents).sample, vae.encode(picture).latent_dist.mean
+    calls = counted(monkeypatch)
+    with running.quickly(vae):
+        ours = vae.decode(latents).sample, vae.encode(picture).latent_dist.mean
+    torch.testing.assert_close(ours, plain, atol=2e-5, rtol=1e-4)
+    assert calls["add"] == sum(type(m).__name__ == "ResnetBlock2D" for m in vae.modules())
+
+
+def test_controlnet(networks: Networks) -> None:
+    condition = random(2, 3, 16, 16)
+    given: Any = (random(2, 4, 4, 4), torch.tensor(500)), {"encoder_hidden_states": random(2, 24, 32), "controlnet_cond": condition}
+    plain = networks.controlnet(*given[0], **given[1])
+    with running.quickly(networks.controlnet):
+        ours = networks.controlnet(*given[0], **given[1])
+    torch.testing.assert_close(ours.mid_block_res_sample, plain.mid_block_res_sample, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(ours.down_block_res_samples, plain.down_block_res_samples, atol=2e-5, rtol=1e-4)

@@ -1,0 +1,188 @@
+"""What runs on the card. Everything is in rows of channels (cells, or tokens, one after the other), reckoned in fp32, kept in its own type.
+
+Imported by ``layers`` alone, when something is to run: Triton comes with torch's builds for NVIDIA cards on Linux, and with no other.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def channel_sums(x, sums, squares, rows, channels, part, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
+    """Over ``part`` of an instance's ``rows``, for each channel: the sum of x - x₀ and of its square, x₀ being the instance's first row.
+
+    Taken from x₀ and not from 0, so that a large mean leaves the spread its digits.
+    """
+    instance, piece, block = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
+    channel = block * WIDTH + tl.arange(0, WIDTH)
+    inside = channel < channels
+    first = tl.load(x + instance * rows * channels + channel, mask=inside, other=0.0).to(tl.float32)
+    total = tl.zeros((WIDTH,), tl.float32)
+    square = tl.zeros((WIDTH,), tl.float32)
+    for begin in range(0, part, BLOCK):
+        row = piece * part + begin + tl.arange(0, BLOCK)
+        seen = (row < rows)[:, None] & inside[None, :]
+        place = (instance * rows + row)[:, None] * channels + channel[None, :]
+        apart = tl.where(seen, tl.load(x + place, mask=seen, other=0.0).to(tl.float32) - first[None, :], 0.0)
+        total += tl.sum(apart, 0)
+        square += tl.sum(apart * apart, 0)
+    out = (instance * tl.num_programs(1) + piece) * channels + channel
+    tl.store(sums + out, total, mask=inside)
+    tl.store(squares + out, square, mask=inside)
+
+
+@triton.jit
+def group_scales(
+    x, shift, weight, bias, sums, squares, scale, offset, rows, channels, size, pieces, eps,
+    SHIFTED: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """For each of a group's ``size`` channels the two numbers that normalise it: y = scale · x + offset. ``shift`` is to be added to x
+    before."""
+    instance, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    within = tl.arange(0, WIDTH)
+    inside = within < size
+    channel = group * size + within
+    total = tl.zeros((WIDTH,), tl.float32)
+    square = tl.zeros((WIDTH,), tl.float32)
+    for begin in range(0, pieces, BLOCK):
+        piece = begin + tl.arange(0, BLOCK)
+        seen = (piece < pieces)[:, None] & inside[None, :]
+        place = (instance * pieces + piece)[:, None] * channels + channel[None, :]
+        total += tl.sum(tl.load(sums + place, mask=seen, other=0.0), 0)
+        square += tl.sum(tl.load(squares + place, mask=seen, other=0.0), 0)
+    added = tl.zeros((WIDTH,), tl.float32)
+    if SHIFTED:
+        added = tl.load(shift + instance * channels + channel, mask=inside, other=0.0).to(tl.float32)
+    first = tl.load(x + instance * rows * channels + channel, mask=inside, other=0.0).to(tl.float32)
+    mean = tl.where(inside, first + added + total / rows, 0.0)
+    middle = tl.sum(mean, 0) / size
+    spread = tl.where(inside, square - total * total / rows + rows * (mean - middle) * (mean - middle), 0.0)
+    factor = tl.load(weight + channel, mask=inside, other=0.0).to(tl.float32) / tl.sqrt(tl.sum(spread, 0) / (rows * size) + eps)
+    out = instance * channels + channel
+    tl.store(scale + out, factor, mask=inside)
+    tl.store(offset + out, tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32) + (added - middle) * factor, mask=inside)
+
+
+@triton.jit
+def scaled(x, scale, offset, y, rows, channels, SILU: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
+    """y = scale · x + offset, by instance and channel; then SiLU."""
+    instance, piece, block = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
+    channel = block * WIDTH + tl.arange(0, WIDTH)
+    inside = channel < channels
+    factor = tl.load(scale + instance * channels + channel, mask=inside, other=0.0)
+    added = tl.load(offset + instance * channels + channel, mask=inside, other=0.0)
+    row = piece * BLOCK + tl.arange(0, BLOCK)
+    seen = (row < rows)[:, None] & inside[None, :]
+    place = (instance * rows + row)[:, None] * channels + channel[None, :]
+    value = tl.load(x + place, mask=seen, other=0.0).to(tl.float32) * factor[None, :] + added[None, :]
+    if SILU:
+        value = value * tl.sigmoid(value)
+    tl.store(y + place, value.to(y.dtype.element_ty), mask=seen)
+
+
+@triton.jit
+def sums_of_three(x, residual, bias, y, rows, channels, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
+    """y = x + residual + the channel's bias."""
+    piece, block = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    channel = block * WIDTH + tl.arange(0, WIDTH)
+    inside = channel < channels
+    added = tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
+    row = piece * BLOCK + tl.arange(0, BLOCK)
+    seen = (row < rows)[:, None] & inside[None, :]
+    place = row[:, None] * channels + channel[None, :]
+    value = tl.load(x + place, mask=seen, other=0.0).to(tl.float32) + tl.load(residual + place, mask=seen, other=0.0).to(tl.float32)
+    tl.store(y + place, (value + added[None, :]).to(y.dtype.element_ty), mask=seen)
+
+
+@triton.jit
+def layer_norm(
+    x, residual, weight, bias, places, more, total, y, rows, channels, cells, frames, eps,
+    ADDED: tl.constexpr, PLACED: tl.constexpr, MORE: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """y = the layer norm of x + residual, where that is ``ADDED``, and where ``PLACED`` + what tells a frame's place in time (rows run
+    through the cells of a frame, then through the frames of a clip). total = x + residual, and where there is ``MORE``, + that."""
+    row = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    channel = tl.arange(0, WIDTH)
+    inside = channel < channels
+    seen = (row < rows)[:, None] & inside[None, :]
+    place = row[:, None] * channels + channel[None, :]
+    value = tl.load(x + place, mask=seen, other=0.0)
+    if ADDED:
+        value = (value.to(tl.float32) + tl.load(residual + place, mask=seen, other=0.0).to(tl.float32)).to(y.dtype.element_ty)
+        if MORE:
+            sum = value.to(tl.float32) + tl.load(more + channel, mask=inside, other=0.0).to(tl.float32)[None, :]
+            tl.store(total + place, sum.to(y.dtype.element_ty), mask=seen)
+        else:
+            tl.store(total + place, value, mask=seen)
+    value = value.to(tl.float32)
+    mean = tl.sum(value, 1) / channels
+    apart = tl.where(inside[None, :], value - mean[:, None], 0.0)
+    factor = 1 / tl.sqrt(tl.sum(apart * apart, 1) / channels + eps)
+    scale = tl.load(weight + channel, mask=inside, other=0.0).to(tl.float32)
+    offset = tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
+    out = apart * factor[:, None] * scale[None, :] + offset[None, :]
+    if PLACED:
+        frame = (row // cells) % frames
+        out += tl.load(places + frame[:, None] * channels + channel[None, :], mask=seen, other=0.0).to(tl.float32)
+    tl.store(y + place, out.to(y.dtype.element_ty), mask=seen)
+
+
+@triton.jit
+def gated(x, y, rows, width, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
+    """y = x's first half · GELU of its second (Shazeer 2020, GEGLU), in each row; ``width`` is y's."""
+    row = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    column = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
+    seen = (row < rows)[:, None] & (column < width)[None, :]
+    place = row[:, None] * 2 * width + column[None, :]
+    value = tl.load(x + place, mask=seen, other=0.0).to(tl.float32)
+    gate = tl.load(x + place + width, mask=seen, other=0.0).to(tl.float32)
+    opened = 0.5 * gate * (1 + tl.erf(gate * 0.7071067811865476))
+    tl.store(y + row[:, None] * width + column[None, :], (value * opened).to(y.dtype.element_ty), mask=seen)
+
+
+@triton.jit
+def interleaved(a, b, c, d, bias, y, height, width, channels, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
+    """A picture of twice ``height`` and ``width`` out of four (height + 1, width + 1), of its even and odd rows and columns: a from its
+    upper left, b from its upper right, c and d below. The channel's bias is added."""
+    piece, block = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    instance = tl.program_id(2).to(tl.int64)
+    channel = block * WIDTH + tl.arange(0, WIDTH)
+    inside = channel < channels
+    added = tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
+    cell = piece * BLOCK + tl.arange(0, BLOCK)
+    seen = (cell < height * width)[:, None] & inside[None, :]
+    row, column = cell // width, cell % width
+    for part in tl.static_range(4):
+        down, across = part // 2, part % 2
+        x = a if part == 0 else b if part == 1 else c if part == 2 else d
+        source = (instance * (height + 1) + row + down) * (width + 1) + column + across
+        target = (instance * 2 * height + 2 * row + down) * 2 * width + 2 * column + across
+        value = tl.load(x + source[:, None] * channels + channel[None, :], mask=seen, other=0.0).to(tl.float32) + added[None, :]
+        tl.store(y + target[:, None] * channels + channel[None, :], value.to(y.dtype.element_ty), mask=seen)
+
+
+@triton.jit
+def frame_attention(
+    q, k, v, y, stride, cells, frames, heads, scale,
+    SIZE: tl.constexpr, FRAMES: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """Each cell of a clip attends through its frames, in place: q, k, v and y are (clips, frames, cells, heads · SIZE), and from one row of
+    q, k and v to the next it is ``stride``."""
+    program = tl.program_id(0).to(tl.int64)
+    head = program % heads
+    cell = (program // heads) % cells
+    clip = program // heads // cells
+    frame = tl.arange(0, FRAMES)
+    number = tl.arange(0, WIDE)
+    seen = (frame < frames)[:, None] & (number < SIZE)[None, :]
+    row = (clip * frames + frame) * cells + cell
+    place = row[:, None] * stride + head * SIZE + number[None, :]
+    queries = tl.load(q + place, mask=seen, other=0.0)
+    keys = tl.load(k + place, mask=seen, other=0.0)
+    values = tl.load(v + place, mask=seen, other=0.0)
+    scores = tl.dot(queries, tl.trans(keys), input_precision="ieee") * scale
+    scores = tl.where((frame < frames)[None, :], scores, float("-inf"))
+    powers = tl.exp(scores - tl.max(scores, 1)[:, None])
+    shares = powers / tl.sum(powers, 1)[:, None]
+    out = tl.dot(shares.to(values.dtype), values, input_precision="ieee")
+    tl.store(y + (row * heads + head)[:, None] * SIZE + number[None, :], out.to(y.dtype.element_ty), mask=seen)

@@ -1,0 +1,204 @@
+"""Norms, sums, gates and attention through time, for networks that are run, not learnt: in one or two passes over a card's memory, and by
+torch where there is no card. Pictures are (n, channels, height, width) with channels last in memory; tokens (n, length, channels)."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, gelu, scaled_dot_product_attention
+from torch.nn.functional import silu as silu_of
+
+WIDTH = 64
+"""Channels that a program of the kernels over rows sees: 128 bytes of a row in 16 bits."""
+PIECES = 256
+"""Into so many parts an instance's rows are cut at most, for its sums."""
+TILE = 4096
+"""Numbers that a program holds at a time."""
+GROUP = 128
+"""Channels of a group, at most, that all networks share a kernel for; there is another for twice as many."""
+
+
+@cache
+def kernels() -> Any:
+    """Imported when they are first used; ImportError without Triton."""
+    return importlib.import_module("vcd_studio.method.fused.kernels")
+
+
+def on_card(x: Tensor) -> bool:
+    """Whether the kernels may be had for it."""
+    return x.is_cuda and not torch.is_grad_enabled() and refusal(x.device) is None
+
+
+@cache
+def refusal(device: torch.device) -> str | None:
+    """Why this card is to do without the kernels; None where a first one was made, run and found right."""
+    if torch.version.cuda is None or torch.cuda.get_device_capability(device) < (8, 0):
+        return "they are for NVIDIA cards since Ampere"
+    x = torch.linspace(-3, 3, 64, device=device).reshape(2, 32)
+    try:
+        right = torch.allclose(_gated(x), _gated_by_torch(x), atol=1e-5)
+    except Exception as error:  # Triton, a C compiler or Python's headers can be missing or broken in every way there is
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return lines[0] if lines else type(error).__name__
+    return None if right else "the first one reckoned wrongly"
+
+
+def power_of_two(number: int, least: int = 1) -> int:
+    """The smallest that is not below ``number``, nor ``least``."""
+    return max(least, 1 << (number - 1).bit_length())
+
+
+def channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def tokens_of(x: Tensor) -> Tensor:
+    """A picture's cells, seen as tokens."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def picture_of(tokens: Tensor, like: Tensor) -> Tensor:
+    """The way back, to ``like``'s height and width."""
+    picture: Tensor = tokens.unflatten(1, like.shape[-2:]).permute(0, 3, 1, 2)
+    return picture
+
+
+def group_norm(x: Tensor, norm: nn.GroupNorm, *, instances: int | None = None, silu: bool = False, shift: Tensor | None = None) -> Tensor:
+    """``norm`` of a picture; with ``instances`` so many clips' frames are normalised together. ``shift`` (n, channels) is added before,
+    SiLU taken after."""
+    x = channels_last(x)
+    if not on_card(x):
+        x = x if shift is None else x + shift[:, :, None, None]
+        tall = x.permute(0, 2, 3, 1).reshape(instances or len(x), -1, x.shape[3], x.shape[1]).permute(0, 3, 1, 2)
+        normed: Tensor = norm(tall).permute(0, 2, 3, 1).reshape(len(x), *x.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
+        return silu_of(normed) if silu else normed
+    channels, count = x.shape[1], instances or len(x)
+    rows, size = x.numel() // channels // count, channels // norm.num_groups
+    block = TILE // WIDTH
+    part = max(block, -(-rows // PIECES // block) * block)
+    pieces, blocks = -(-rows // part), -(-channels // WIDTH)
+    sums, squares = x.new_empty(2, count, pieces, channels, dtype=torch.float32)
+    scale, offset = x.new_empty(2, count, channels, dtype=torch.float32)
+    y, run = torch.empty_like(x), kernels()
+    run.channel_sums[count, pieces, blocks](x, sums, squares, rows, channels, part, BLOCK=block, WIDTH=WIDTH)
+    run.group_scales[count, norm.num_groups](
+        x, x if shift is None else shift, norm.weight, norm.bias, sums, squares, scale, offset, rows, channels, size, pieces, norm.eps,
+        SHIFTED=shift is not None, WIDTH=power_of_two(size, GROUP), BLOCK=16,
+    )  # fmt: skip
+    run.scaled[count, -(-rows // block), blocks](x, scale, offset, y, rows, channels, SILU=silu, BLOCK=block, WIDTH=WIDTH)
+    return y
+
+
+def add(x: Tensor, residual: Tensor, bias: Tensor) -> Tensor:
+    """x + residual + bias by channel, of pictures."""
+    x, residual = channels_last(x), channels_last(residual)
+    if not on_card(x):
+        return (x + residual).add_(bias[:, None, None])
+    channels = x.shape[1]
+    rows, block = x.numel() // channels, TILE // WIDTH
+    y = torch.empty_like(x)
+    kernels().sums_of_three[-(-rows // block), -(-channels // WIDTH)](x, residual, bias, y, rows, channels, BLOCK=block, WIDTH=WIDTH)
+    return y
+
+
+def layer_norm(
+    x: Tensor,
+    norm: nn.LayerNorm,
+    residual: Tensor | None = None,
+    *,
+    places: Tensor | None = None,
+    cells: int = 1,
+    more: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """x + residual of tokens, and its layer norm.
+
+    To that, ``places`` (frames, channels) is added by the frame that a token is of, where there are ``cells`` of them to a frame; and to
+    the sum itself ``more`` (channels).
+    """
+    if not on_card(x):
+        total = x if residual is None else x + residual
+        y = norm(total)
+        y = y if places is None else y + places.repeat_interleave(cells, 0).repeat(x.numel() // places.numel() // cells, 1).view_as(x)
+        return total if more is None or residual is None else total + more, y
+    x = x.contiguous()
+    channels = x.shape[-1]
+    rows, wide = x.numel() // channels, power_of_two(channels)
+    block = max(1, TILE // wide)
+    total = x if residual is None else torch.empty_like(x)
+    y = torch.empty_like(x)
+    kernels().layer_norm[-(-rows // block),](
+        x, x if residual is None else residual.contiguous(), norm.weight, norm.bias, x if places is None else places,
+        norm.bias if more is None else more, total, y, rows, channels, cells, 1 if places is None else len(places), norm.eps,
+        ADDED=residual is not None, PLACED=places is not None, MORE=more is not None, BLOCK=block, WIDTH=wide,
+    )  # fmt: skip
+    return total, y
+
+
+def gated(x: Tensor) -> Tensor:
+    """(…, 2 · width) to (…, width): the first half, times GELU of the second."""
+    return _gated(x) if on_card(x) else _gated_by_torch(x)
+
+
+def _gated_by_torch(x: Tensor) -> Tensor:
+    value, gate = x.chunk(2, -1)
+    return value * gelu(gate)
+
+
+def _gated(x: Tensor) -> Tensor:
+    width = x.shape[-1] // 2
+    x = x.contiguous()
+    y = x.new_empty(*x.shape[:-1], width)
+    rows, wide = y.numel() // width, 2 * WIDTH
+    block = TILE // wide
+    kernels().gated[-(-rows // block), -(-width // wide)](x, y, rows, width, BLOCK=block, WIDTH=wide)
+    return y
+
+
+def frame_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    """(clips, frames, cells, channels) each, rows equally far apart: every cell of a clip attends through its frames."""
+    if not on_card(q):
+        apart = (t.unflatten(3, (heads, -1)).permute(0, 2, 3, 1, 4) for t in (q, k, v))
+        seen: Tensor = scaled_dot_product_attention(*apart).permute(0, 3, 1, 2, 4).flatten(3)
+        return seen
+    clips, frames, cells, channels = q.shape
+    size, stride = channels // heads, q.stride(2)
+    y = q.new_empty(q.shape)
+    kernels().frame_attention[clips * cells * heads,](
+        q, k, v, y, stride, cells, frames, heads, size**-0.5,
+        SIZE=size, FRAMES=power_of_two(frames, 16), WIDE=power_of_two(size, 16), num_warps=1 if size <= 64 else 2,
+    )  # fmt: skip
+    return y
+
+
+def phases(weight: Tensor) -> list[Tensor]:
+    """What a convolution of 3 × 3 cells comes to on a picture of twice the size in which four cells each are the same: one of 2 × 2 on the
+    small picture for even and odd rows and columns, at less than half the reckoning. Weights (out, in, 3, 3) to four of (out, in, 2, 2)."""
+    by_rows = (part for part in _pairs(weight.float(), 2))
+    return [channels_last(both.to(weight.dtype)) for part in by_rows for both in _pairs(part, 3)]
+
+
+def _pairs(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Three numbers along an axis to two, where cells 0 and 1 see the same two by two: for the first of them, and for the second."""
+    first, middle, last = weight.unbind(axis)
+    return torch.stack([first, middle + last], axis), torch.stack([first + middle, last], axis)
+
+
+def doubled(x: Tensor, parts: list[Tensor], bias: Tensor) -> Tensor:
+    """A picture doubled in size, its cells repeated, and convolved: by its weights' ``phases``, then ``bias`` added."""
+    n, _, height, width = x.shape
+    seen = [conv2d(channels_last(x), part, None, padding=1) for part in parts]
+    channels = len(bias)
+    y = torch.empty((n, channels, 2 * height, 2 * width), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    if not on_card(x):
+        for number, part in enumerate(seen):
+            down, across = divmod(number, 2)
+            y[:, :, down::2, across::2] = part[:, :, down : down + height, across : across + width]
+        return y.add_(bias[:, None, None])
+    block = TILE // WIDTH
+    grid = (-(-height * width // block), -(-channels // WIDTH), n)
+    kernels().interleaved[grid](*map(channels_last, seen), bias, y, height, width, channels, BLOCK=block, WIDTH=WIDTH)
+    return y
