@@ -19,8 +19,6 @@ Precision = Literal["auto", "fp16", "bf16", "fp32"]
 """Of clips; auto is fp16 on a card and fp32 on the CPU. Learning is in fp32 everywhere."""
 OptionName = Annotated[str, Field(pattern=r"^[a-z][a-z-]*$")]
 OneLine = Annotated[str, Field(pattern=r"^[^\n\r]*$")]
-Compile = Literal["auto", "on", "off"]
-"""Whether blocks of the UNet and the ControlNet are compiled for clips; auto: on a card. Off until it has been measured on one."""
 PREFIX = "VCD_"
 
 
@@ -87,7 +85,6 @@ class SettingsFile(BaseModel):
     theme: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ -]{0,63}$")] = "dark"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = "auto"
     precision: Precision = "auto"
-    compile: Compile = "off"
     keymap: dict[str, str] = Field(default_factory=dict)
     describer: DescriberSettings = DescriberSettings()
     cluster: ClusterSettings = ClusterSettings()

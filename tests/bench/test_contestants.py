@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vcd_studio.bench import contestants
-from vcd_studio.bench.contestants import SIDES, Contestant, ready
+from vcd_studio.bench.contestants import SIDES, Contestant, fresh, ready
 from vcd_studio.bench.diffusers import STEPS, TOLERANCE, compare
 from vcd_studio.bench.tasks import Setup
 
@@ -38,6 +38,11 @@ def test_a_work_that_fails_leaves_its_side_at_the_ready(tmp_path: Path) -> None:
             ours.measure("juggling", 1)
         assert ours.measure("ID training", 1) > 0
         assert ours.answer().shape == (1,)
+
+
+def test_kernels_made_before_the_measuring_are_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", "/kept/by/a/worker")
+    assert Path(fresh(tmp_path)["TRITON_CACHE_DIR"]).is_relative_to(tmp_path)
 
 
 def test_a_side_that_takes_for_ever_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from tiny_pack import save_tiny_pack
 
 from vcd_studio.method.protocols import MethodError
 from vcd_studio.worker import networks
-from vcd_studio.worker.networks import NetworkKeeper
+from vcd_studio.worker.networks import NetworkKeeper, set_up_device
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,17 @@ def test_on_a_card_the_plan_is_said_before_anything_is_loaded(pack: str, monkeyp
     _, device, dtype, _, placement = NetworkKeeper("cuda:0").get(pack, said.append)
     assert (device, dtype, placement.aside) == ("cuda:0", torch.float16, ())
     assert said[-1].endswith("8.0 GB free: everything on the card")
+
+
+@pytest.mark.parametrize("told", [None, "/kept/elsewhere"])
+def test_kernels_made_for_a_card_are_kept_for_later_workers(told: str | None, studio_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", told or "")
+    if told is None:
+        monkeypatch.delenv("TRITON_CACHE_DIR")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    set_up_device("cuda:0")
+    assert os.environ["TRITON_CACHE_DIR"] == (told or str(studio_home / "cache" / "kernels"))
 
 
 MEMORY = """

@@ -47,14 +47,12 @@ class Contestant:
         """GB of the card's memory that the last work took at most, its networks included; 0 on a CPU."""
         self._answer = answers / f"{self.name}.npy"
         self._log = answers / f"{self.name}.log"
-        self._environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(answers / "compiled")}
-        """What has been compiled before this measuring is not to be found."""
         self._command = [sys.executable, "-m", __name__, side, json.dumps(asdict(setup)), "--answer", str(self._answer)]
 
     def __enter__(self) -> Self:
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=self._environment
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=fresh(self._answer.parent)
             )
         return self
 
@@ -91,6 +89,11 @@ class Contestant:
         with self._process as process:  # waits for it, after closing its stdin
             if error is not None:
                 process.kill()
+
+
+def fresh(folder: Path) -> dict[str, str]:
+    """The environment of a process that finds nothing compiled but what others of this measuring, of the same ``folder``, have left."""
+    return {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(folder / "compiled"), "TRITON_CACHE_DIR": str(folder / "kernels")}
 
 
 @cache

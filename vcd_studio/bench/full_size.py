@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from vcd_studio.bench.contestants import SIDES, Contestant
+from vcd_studio.bench.contestants import Contestant
 from vcd_studio.bench.figures import Failed, Figure, Line, alternate
 from vcd_studio.bench.floors import rate
 from vcd_studio.bench.many import home
@@ -27,35 +27,40 @@ from vcd_studio.bench.random_pack import PACK, SIZE, SMALL_SIZE, write_pack
 from vcd_studio.bench.tasks import Setup
 from vcd_studio.locations import packs_dir
 
-OPTIMISED = (False, True)
-RIVALS = (("ours optimised", "diffusers optimised", 1.2), ("ours optimised", "diffusers", 2.0), ("ours", "diffusers", None))
-"""Who is measured against whom, and how many times as quick as that it is wanted to be."""
-NAMES = {"ours": "", "ours optimised": ", compiled", "diffusers": "diffusers", "diffusers optimised": "diffusers, optimised"}
+CONTESTANTS = (("ours", False), ("diffusers", False), ("diffusers", True))
+"""Sides, and whether they are optimised."""
+RIVALS = (("diffusers optimised", 1.2), ("diffusers", 2.0))
+"""Whom ours is measured against, and how many times as quick as that it is wanted to be."""
 FLOORS = 2.0
 """Times its floor that a denoising step may take."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """``work`` in so many ``steps``, wanted in ``seconds``; ``learns``: in float32, and nothing is compiled."""
+    """``work`` in so many ``steps``, wanted in ``seconds``, beside ``rivals`` as in :data:`RIVALS`; ``learns``: in float32; ``once``: it is
+    long, and one time has to do."""
 
     what: str
     work: str
     steps: int
     seconds: float | None = None
+    rivals: tuple[tuple[str, float | None], ...] = ()
     learns: bool = False
+    once: bool = False
 
 
-STEP = Row("a denoising step of T2V", "denoising", 10)
+STEP = Row("a denoising step of T2V", "denoising", 10, rivals=RIVALS)
 ROWS = (
-    Row("T2V", "text to video", 25),
+    Row("T2V", "text to video", 25, rivals=RIVALS),
     Row("T2V, Face and Tiled", "whole clip", 25, seconds=8.0),
     Row("Face, of one face", "Face", 25),
     Row("Tiled, to twice the size", "Tiled", 25),
-    Row("a clip noised again and denoised", "partial denoise", 25),
-    Row("ID training", "ID training", 200, seconds=10.0, learns=True),
+    Row("a clip noised again and denoised", "partial denoise", 25, rivals=RIVALS),
+    Row("ID training", "ID training", 200, seconds=10.0, learns=True, once=True),
+    Row("a tenth of an ID training", "ID training", 20, rivals=(("diffusers", None),), learns=True),
 )
 SMALL_STEPS = 2
+"""Of every work in miniature, and of each side's first go at it, which is not measured: the shapes are those of all its steps."""
 
 
 def measure(options: Options) -> Iterator[Line]:
@@ -64,41 +69,47 @@ def measure(options: Options) -> Iterator[Line]:
     setup = Setup(PACK, SMALL_SIZE if options.small else SIZE, options.device, dtype)
     with tempfile.TemporaryDirectory(prefix="vcd-bench-") as folder, home(Path(folder)), ExitStack() as stack:
         write_pack(packs_dir() / PACK, getattr(torch, dtype), options.small, options.device)
-        setups = [(side, replace(setup, optimised=optimised)) for optimised in OPTIMISED for side in SIDES]
-        sides = [stack.enter_context(Contestant(side, own, Path(folder))) for side, own in setups]
+        sides = [
+            stack.enter_context(Contestant(side, replace(setup, optimised=optimised), Path(folder))) for side, optimised in CONTESTANTS
+        ]
         yield Figure("a large product of matrices", (1e12 / rate(options.device, getattr(torch, dtype)),), "s a TFLOP", note=dtype)
-        compiled = next((side for side in sides if side.name == "ours optimised"), None)
-        if compiled:
-            yield from _compiling("nothing kept", compiled)
+        yield from _first_step("kernels not yet made", sides[0])
         for row in (STEP, *ROWS):
             yield from _row(replace(row, steps=SMALL_STEPS) if options.small else row, sides, options, setup)
-        if compiled:
-            with Contestant("ours", replace(setup, optimised=True), Path(folder)) as later:
-                yield from _compiling("kept by another process", later)
+        with Contestant("ours", setup, Path(folder)) as later:
+            yield from _first_step("kernels kept by another process", later)
+
+
+def _first_step(kernels: str, ours: Contestant) -> Iterator[Line]:
+    """How much longer than the second a process's first denoising step takes, its networks loaded."""
+    what = f"first step, {kernels}"
+    try:
+        first, second = (ours.measure(STEP.work, 1) for _ in range(2))
+        yield Figure(what, (max(first - second, 0.0),), note="longer than the second")
+    except RuntimeError as error:
+        yield Failed(what, str(error))
 
 
 def _row(row: Row, sides: Sequence[Contestant], options: Options, setup: Setup) -> Iterator[Line]:
-    """Everybody who can do it takes turns; a line for each of those of us, and for each comparison."""
-    alone = row.work in ("whole clip", "Face", "Tiled")
-    asked = [side for side in sides if not side.has_ended]
-    asked = [side for side in asked if not (alone and "diffusers" in side.name) and not (row.learns and "optimised" in side.name)]
-    able = []
+    """Ours and the row's rivals take turns, those that can do it; a line for each comparison."""
+    asked = [side for side in sides if side.name in ("ours", *dict(row.rivals)) and not side.has_ended]
+    able = {}
     with ThreadPoolExecutor() as pool:  # nobody is measured yet: they load and compile side by side
-        first = [pool.submit(side.measure, row.work, SMALL_STEPS if row.learns else row.steps) for side in asked]
+        first = [pool.submit(side.measure, row.work, SMALL_STEPS) for side in asked]
     for side, began in zip(asked, first, strict=True):
         if error := began.exception():
             yield Failed(f"{row.what}: {side.name}", str(error))
         else:
-            able.append(side)
-    if not able:
+            able[side.name] = side
+    if "ours" not in able:
         return
-    rounds = 1 if row.learns else options.rounds
+    measures = {name: partial(side.measure, row.work, row.steps) for name, side in able.items()}
     try:
-        took = alternate({side.name: partial(side.measure, row.work, row.steps) for side in able}, rounds, warm_up=0)
+        took = alternate(measures, 1 if row.once else options.rounds, warm_up=0)
     except RuntimeError as error:
         yield Failed(row.what, str(error))
         return
-    yield from _figures(row, took, {side.name: side.peak for side in able}, _floor(row, options.small, setup))
+    yield from _figures(row, took, {name: side.peak for name, side in able.items()}, _floor(row, options.small, setup))
 
 
 def _figures(row: Row, took: Mapping[str, tuple[float, ...]], peaks: Mapping[str, float], floor: float) -> Iterator[Figure]:
@@ -107,28 +118,17 @@ def _figures(row: Row, took: Mapping[str, tuple[float, ...]], peaks: Mapping[str
     each = {name: tuple(seconds / share for seconds in samples) for name, samples in took.items()}
     floor /= share
     wanted = FLOORS * floor if row.work == STEP.work else row.seconds
-    for name in (name for name in each if "diffusers" not in name):
-        against = [(rival, times) for one, rival, times in RIVALS if one == name and rival in each] or [("", None)]
-        for rival, times in against:
-            note = ", ".join(f"{_called(who)} {peaks[who]:.1f} GB at most" for who in (name, rival) if peaks.get(who))
-            figure = Figure(row.what + NAMES[name], each[name], wanted=wanted, floor=floor, note=note)
-            yield replace(figure, rival=each[rival], rival_name=NAMES[rival], times=times) if rival else figure
+    for rival, times in [known for known in row.rivals if known[0] in each] or [("", None)]:
+        note = ", ".join(f"{_called(who)} {peaks[who]:.1f} GB at most" for who in ("ours", rival) if peaks.get(who))
+        against = each.get(rival, ())
+        yield Figure(row.what, each["ours"], wanted=wanted, rival=against, rival_name=rival, times=times, floor=floor, note=note)
 
 
 def _called(who: str) -> str:
-    return NAMES[who] if "diffusers" in who else "here"
+    return "here" if who == "ours" else who
 
 
 def _floor(row: Row, small: bool, setup: Setup) -> float:
     operations = count(small).of(row.work, row.steps)
     assert operations is not None, row.work
     return operations / rate(setup.device, getattr(torch, "float32" if row.learns else setup.dtype))
-
-
-def _compiling(what: str, side: Contestant) -> Iterator[Line]:
-    """What compiling makes the first clip of a size wait."""
-    try:
-        first, again = (side.measure(STEP.work, 1) for _ in range(2))
-        yield Figure(f"compiling, {what}", (max(first - again, 0.0),), note="before the first step of a size")
-    except RuntimeError as error:
-        yield Failed(f"compiling, {what}", str(error))

@@ -27,7 +27,6 @@ from vcd_studio.method.sampling import Sampling
 from vcd_studio.method.text_to_video import text_to_video
 from vcd_studio.method.tiled import tiled
 from vcd_studio.models import load_pack
-from vcd_studio.worker.compiling import compile_blocks
 
 WHOLE = TrainingOptions()
 
@@ -52,7 +51,7 @@ def networks_of(setup: Setup) -> Networks:
     """Loaded once."""
     networks = load_pack(setup.pack, setup.device, getattr(torch, setup.dtype), packs_dir())
     networks.faces = MovingFace()
-    return compile_blocks(networks) if setup.optimised else networks
+    return networks
 
 
 def _sampling(steps: int) -> Sampling:

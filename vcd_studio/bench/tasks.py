@@ -21,7 +21,7 @@ TOKEN, TOKENS, BATCH, RATE = "<rex>", 4, 4, 1e-3
 @dataclass(frozen=True)
 class Setup:
     """``pack`` at its own ``size`` in pixels, on ``device``; clips in ``dtype``, torch's name of it (learning is in float32).
-    ``optimised``: with what the side has to make it quicker where a clip may begin later."""
+    ``optimised``: diffusers with what its documentation has to make it quicker; ours has no such choice."""
 
     pack: str = PACK
     size: int = SIZE

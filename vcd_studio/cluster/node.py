@@ -119,7 +119,7 @@ class NodeJob:
             if job is None:
                 raise InputError("The job could not be taken over from the relay; retry it.")
             settings = load_settings()
-            self._worker = Worker(store, lease, WakeUp(device), self.stages or STAGES, settings.precision, settings.compile)
+            self._worker = Worker(store, lease, WakeUp(device), self.stages or STAGES, settings.precision)
             # In a thread, so that the handler of a signal, which runs in the main one, can wait for the step in hand.
             self._thread = threading.Thread(target=self._worker.run_job, args=(job,), daemon=True)
             self._thread.start()

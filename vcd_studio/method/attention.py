@@ -11,8 +11,6 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from torch import Tensor
 
-from vcd_studio.method.replaced import is_compiled
-
 MOST_ROWS = 8
 """Of a prompt that is remembered. One that travels has a row for every frame: in SD 1.5 some 120 MB for each window of 16, in fp16, to save
 0.3 % of a step."""
@@ -79,11 +77,8 @@ def _heads(x: Tensor, heads: int) -> Tensor:
 
 @contextmanager
 def remembered_prompts(*networks: Any) -> Iterator[None]:
-    """While open, the cross-attention of these networks remembers prompts.
-
-    Processors that are not diffusers' plain one are left alone, and so are compiled networks, which would be compiled anew.
-    """
-    able = [network for network in networks if hasattr(network, "attn_processors") and not is_compiled(network)]
+    """While open, the cross-attention of these networks remembers prompts. Processors that are not diffusers' plain one are left alone."""
+    able = [network for network in networks if hasattr(network, "attn_processors")]
     plain = {network: dict(network.attn_processors) for network in able}
     for network, processors in plain.items():
         network.set_attn_processor(

@@ -12,7 +12,7 @@ from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
 
-from vcd_studio.method.replaced import is_compiled, replaced_forwards
+from vcd_studio.method.replaced import replaced_forwards
 
 
 @contextmanager
@@ -21,13 +21,13 @@ def by_one_dnn(*networks: Any) -> Iterator[None]:
 
     torch gives convolutions to it and products of matrices to another library: 8192 cells of 64 numbers to 512 ran at 54 GFLOP/s there and
     at 90 here, on a core of an AMD EPYC; a UNet of pocket's took 5 % less. A gate (Shazeer 2020, GEGLU) goes into the very product that it
-    multiplies; in half precision, which torch gives to oneDNN by itself, only the gate is computed apart. On a card, and in compiled
-    networks, nothing is changed.
+    multiplies; in half precision, which torch gives to oneDNN by itself, only the gate is computed apart. On a card
+    nothing is changed.
     """
     if not _has_one_dnn():
         yield
         return
-    able = [network for network in networks if isinstance(network, nn.Module) and not is_compiled(network)]
+    able = [network for network in networks if isinstance(network, nn.Module)]
     modules = [module for network in able for module in network.modules()]
     plain = {module: _linear(module) for module in modules if type(module) is nn.Linear}
     gated = {module: _gated(module) for module in modules if _is_gated(module)}

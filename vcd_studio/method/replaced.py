@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
-
 
 @contextmanager
 def replaced_forwards(forwards: Mapping[Any, Callable[..., Any]]) -> Iterator[None]:
@@ -23,9 +21,3 @@ def replaced_forwards(forwards: Mapping[Any, Callable[..., Any]]) -> Iterator[No
                 del module.forward
             else:
                 module.forward = forward
-
-
-def is_compiled(network: Any) -> bool:
-    """Wholly, or some of its blocks: what these call cannot be replaced without compiling them anew."""
-    modules = network.modules() if isinstance(network, nn.Module) else ()
-    return hasattr(network, "_orig_mod") or any(getattr(module, "_compiled_call_impl", None) is not None for module in modules)

@@ -52,13 +52,12 @@ class Worker:
         wake_up: WakeUp,
         stages: Mapping[str, StageFunction] = STAGES,
         precision: str = "auto",
-        compile: str = "off",
     ) -> None:
         self.store = store
         self.lease = lease
         self.wake_up = wake_up
         self.stages = stages
-        self.networks = NetworkKeeper(lease.device, precision, compile)
+        self.networks = NetworkKeeper(lease.device, precision)
         self.asked_to_end = False
         self.has_worked = False
 
@@ -220,7 +219,7 @@ def main(arguments: Sequence[str] | None = None, stages: Mapping[str, StageFunct
         if device != "cpu":
             set_up_device(device)  # a worker without its card would take every job, and fail it
         with Store() as store, Lease(device, keeper) as lease, WakeUp(device) as wake_up:
-            worker = Worker(store, lease, wake_up, stages, settings.precision, settings.compile)
+            worker = Worker(store, lease, wake_up, stages, settings.precision)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, _handler(worker))
             print(f"worker {lease.worker.pid} holds {lease.device}; queue {store.path}", flush=True)

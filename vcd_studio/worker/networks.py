@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from vcd_studio.method.preview import LatentPreview
     from vcd_studio.method.protocols import Networks
     from vcd_studio.models.memory import Placement
-    from vcd_studio.worker.compiling import Compiler
 
 Log = Callable[[str], None]
 
@@ -35,21 +34,17 @@ LOADING = 1.25
 
 
 class NetworkKeeper:
-    """One device's networks: at most one pack at a time; ``precision`` and ``compile`` as in the user's settings."""
+    """One device's networks: at most one pack at a time; ``precision`` as in the user's settings."""
 
-    def __init__(self, device: str, precision: str = "auto", compile: str = "off") -> None:
+    def __init__(self, device: str, precision: str = "auto") -> None:
         self.device = device
         self.precision = precision
-        self.compile = compile
-        if compile != "off":
-            keep_compiled()
         self.relief = Relief()
         """What the job in hand has given up so far, so as to need less memory."""
         self._key: tuple[object, ...] | None = None
         self._networks: Networks | None = None
         self._preview: LatentPreview | None = None
         self._hashes: dict[str, dict[str, str]] = {}
-        self._compiler: Compiler | None = None
 
     def get(self, pack: str, log: Log, *, precise: bool = False, wearing: bool = False) -> Networks:
         """The pack's networks. ``precise`` wants 32 bits on a card too (learning); ``wearing``: a clip's weights will be put on them.
@@ -95,14 +90,6 @@ class NetworkKeeper:
         free, _ = torch.cuda.mem_get_info(torch.device(self.device))
         return int(free)
 
-    def compiled(self, networks: Networks, log: Log) -> Networks:
-        """These networks, with compiled blocks where the settings want that and the machine can."""
-        from vcd_studio.worker.compiling import Compiler
-
-        if self._compiler is None:
-            self._compiler = Compiler(self.compile, self.device)
-        return self._compiler(networks, log)
-
     def preview(self) -> LatentPreview:
         """Latents to small pictures, fitted once per loaded pack."""
         from vcd_studio.method.preview import LatentPreview
@@ -138,12 +125,6 @@ class NetworkKeeper:
             self.release()
 
 
-def keep_compiled() -> None:
-    """Let torch keep what it compiles in the user's cache folder, unless it was told of another, for later processes. To be called early:
-    torch settles on a folder as soon as its compiler is imported."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "compiled"))
-
-
 def free_memory() -> int:
     """Bytes that this process may still take of the machine's memory."""
     import psutil
@@ -152,7 +133,11 @@ def free_memory() -> int:
 
 
 def set_up_device(device: str) -> None:
-    """One thread per physical core on the CPU (unless OMP_NUM_THREADS says otherwise). InputError for a card that torch does not see."""
+    """One thread per physical core on the CPU (unless OMP_NUM_THREADS says otherwise). InputError for a card that torch does not see.
+
+    For a card, Triton keeps the kernels that it makes in the user's cache folder (unless TRITON_CACHE_DIR names another): later processes
+    find them.
+    """
     import torch
 
     if device == "cpu":
@@ -160,6 +145,7 @@ def set_up_device(device: str) -> None:
         if "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(physical_cores())
         return
+    os.environ.setdefault("TRITON_CACHE_DIR", str(cache_dir() / "kernels"))  # read when the first is made
     if not torch.cuda.is_available():
         raise InputError(f"torch sees no NVIDIA card, so {device} cannot be used; start the worker with --device cpu.")
     try:

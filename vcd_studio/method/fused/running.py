@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vcd_studio.method.fused.blocks import KINDS, Forward, each, quick_forwards
 from vcd_studio.method.fused.layers import on_card
 from vcd_studio.method.fused.projections import merge_projections
-from vcd_studio.method.replaced import is_compiled, replaced_forwards
+from vcd_studio.method.replaced import replaced_forwards
 
 _SIDES = ContextVar("sides", default=1)
 
@@ -34,7 +34,7 @@ def quickly(*networks: Any) -> Iterator[None]:
     what doubles a picture's size, and the first blocks, which see one of equal sides."""
     forwards: dict[Any, Forward] = {}
     for network in networks:
-        if isinstance(network, nn.Module) and not is_compiled(network):
+        if isinstance(network, nn.Module):
             quick = dict(quick_forwards(network))
             forwards |= {module: _where_quicker(module, forward) for module, forward in quick.items()}
             forwards |= dict(_one_side_first(network, quick))

@@ -74,8 +74,7 @@ class ClipStage:
         if names:
             self.context.log(f"wears the weights of {', '.join(names)}")
         at_once = self.context.networks.relief.pixels_at_once or networks.pixels_at_once
-        dressed = worn(replace(networks, pixels_at_once=at_once), [*weights, *loras])
-        return self.context.networks.compiled(dressed, self.context.log)
+        return worn(replace(networks, pixels_at_once=at_once), [*weights, *loras])
 
     def _loras(self, networks: Networks) -> list[NetworkWeights]:
         """The pack's own LoRA, then those that the clip asks for, each at its strength. InputError when one of these has changed."""
