@@ -20,7 +20,7 @@ PUBLISHED = {"step": 35.5e12, "decode": 2.5e12, "encode": 1.1e12, "control": 0.2
 @pytest.mark.slow
 def test_every_row_comes_and_one_that_fails_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(full_size, "CONTESTANTS", full_size.CONTESTANTS[:2])  # a compiler would be at work for minutes
-    broken = full_size.Row("juggling", "juggling", 1)
+    broken = full_size.Row("juggling", "juggling", 1, rivals=full_size.RIVALS)
     monkeypatch.setattr(full_size, "ROWS", (broken, *full_size.ROWS))
     lines = list(full_size.measure(Options("cpu", 2, tmp_path, small=True)))
     failed = [line for line in lines if isinstance(line, Failed)]

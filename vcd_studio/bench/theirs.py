@@ -4,7 +4,7 @@ plain loop of textual inversion."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -116,7 +116,11 @@ def noised_again(setup: Setup, steps: int) -> Work:
 def trained(setup: Setup, steps: int) -> Work:
     """Textual inversion (Gal et al. 2022) as trainers on diffusers have it: pictures encoded as they are drawn, the whole vocabulary in the
     optimiser and every word but the new ones put back after each step."""
-    setup = Setup(setup.pack, setup.size, setup.device)
+    return partial(_training(Setup(setup.pack, setup.size, setup.device)), steps)
+
+
+@cache
+def _training(setup: Setup) -> Callable[[int], Answer]:
     parts = _networks(setup)
     noise_schedule: Any = DDPMScheduler.from_pretrained(_part(setup, "scheduler"))
     tokenizer, text_encoder, vae, unet = (parts[name] for name in ("tokenizer", "text_encoder", "vae", "unet"))
@@ -135,7 +139,7 @@ def trained(setup: Setup, steps: int) -> Work:
         picture = pictures[int(torch.randint(len(pictures), ()))].resize((setup.size, setup.size), Image.Resampling.BICUBIC)
         return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 127.5 - 1
 
-    def work() -> Answer:
+    def train(steps: int) -> Answer:
         torch.manual_seed(tasks.SEED)
         with torch.no_grad():
             table[new] = table[noun].mean(0)
@@ -159,7 +163,7 @@ def trained(setup: Setup, steps: int) -> Work:
             losses.append(float(loss))
         return np.array(losses, np.float32)
 
-    return work
+    return train
 
 
 WORKS: Mapping[str, Callable[[Setup, int], Work]] = MappingProxyType(
