@@ -189,7 +189,8 @@ def test_sides_of_guidance_are_one_until_the_prompt(networks: Networks, monkeypa
 def test_projections_made_in_one(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
     unet, noisy, t = networks.motion_unet, random(2, 4, 3, 4, 4), torch.tensor(500)
     text = random(2, 24, 32).repeat_interleave(3, 0)
-    plain, before = unet(noisy, t, encoder_hidden_states=text).sample, {key: value.clone() for key, value in unet.state_dict().items()}
+    plain = unet(noisy, t, encoder_hidden_states=text).sample
+    before = {key: value.clone() for key, value in unet.state_dict().items()}
     selves = [m for name, m in unet.named_modules() if type(m) is Attention and (name.endswith("attn1") or "motion_modules" in name)]
     assert selves
     assert not any(projections.merged(attention) is not None for attention in selves)

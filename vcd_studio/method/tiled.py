@@ -19,7 +19,6 @@ from vcd_studio.method.protocols import Frames, Networks
 from vcd_studio.method.sampling import Sampling
 from vcd_studio.method.views import View
 
-
 NEAR = 128 << 20
 """Bytes of upscaled frames that a ControlNet may have beside it on the card: 40 frames of 1024²."""
 
