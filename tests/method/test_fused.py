@@ -178,7 +178,8 @@ def test_sides_of_guidance_are_one_until_the_prompt(networks: Networks, monkeypa
     block = unet.down_blocks[0]
     spatial = block.attentions[0].transformer_blocks[0]
     rows: list[int] = []
-    for layer in (block.resnets[0].time_emb_proj, spatial.attn1.to_out[0], spatial.attn2.to_out[0], unet.mid_block.resnets[0].time_emb_proj):
+    looked_at = (block.resnets[0].time_emb_proj, spatial.attn1.to_out[0], spatial.attn2.to_out[0], unet.mid_block.resnets[0].time_emb_proj)
+    for layer in looked_at:
         layer.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
     with running.quickly(unet):
         ours = predict(unet, noisy, t, text)

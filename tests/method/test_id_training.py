@@ -111,6 +111,22 @@ def test_a_resumed_training_ends_with_the_same_tokens(tmp_path_factory: pytest.T
         other.load_state_dict(torch.load(path, weights_only=True))
 
 
+def test_among_networks_in_sixteen_bits_rows_learn_in_fp32(networks: Networks) -> None:
+    exact = IdTraining(networks, [photo()], "dog", "<rex>", OPTIONS)
+    begun = exact.rows.detach().clone()
+    losses = [exact.step().loss for _ in range(OPTIONS.steps)]
+    coarse = tiny_networks()
+    for network in (coarse.unet, coarse.vae, coarse.text_encoder):
+        network.to(torch.bfloat16)
+    coarse.dtype = torch.bfloat16
+    training = IdTraining(coarse, [photo()], "dog", "<rex>", OPTIONS)
+    assert [training.step().loss for _ in range(OPTIONS.steps)] == pytest.approx(losses, rel=0.05)
+    assert training.rows.dtype == training.state_dict()["latents"].dtype == torch.float32
+    ours, wanted = (rows.detach() - begun for rows in (training.rows, exact.rows))
+    assert torch.nn.functional.cosine_similarity(ours.flatten(), wanted.flatten(), dim=0) > 0.9
+    assert training.tokens().embeddings.dtype == torch.float32
+
+
 def test_options_keep_norm_and_unmasked_share(networks: Networks) -> None:
     training = IdTraining(networks, [photo()], "dog", "<rex>", TrainingOptions(tokens=2, steps=2, batch=2, bank=2, keep_norm=True))
     vocabulary = networks.text_encoder.get_input_embeddings().weight[:-2].norm(dim=-1).mean()

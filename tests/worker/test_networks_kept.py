@@ -32,6 +32,7 @@ def test_clips_are_made_as_the_settings_say_and_learning_in_32_bits(precision: s
     assert {parameter.dtype for parameter in loaded.motion_unet.parameters()} == {dtype}
     assert keeper.get(pack, print) is loaded
     assert keeper.get(pack, print, precise=True).dtype == torch.float32
+    assert keeper.get(pack, print, frozen=True).dtype == torch.float32
 
 
 def test_a_pack_that_finds_no_room_is_not_loaded(pack: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +52,24 @@ def test_on_a_card_the_plan_is_said_before_anything_is_loaded(pack: str, monkeyp
     monkeypatch.setattr("vcd_studio.models.load_pack", lambda *given: given)
     _, device, dtype, _, placement = NetworkKeeper("cuda:0").get(pack, said.append)
     assert (device, dtype, placement.aside) == ("cuda:0", torch.float16, ())
-    assert said[-1].endswith("8.0 GB free: everything on the card")
+    assert said[-2].endswith("8.0 GB free: everything on the card")
+    assert "without the studio's kernels: they are for NVIDIA cards since Ampere" in said[-1], "which torch does not see here"
+
+
+@pytest.mark.parametrize(
+    ("precision", "able", "dtype"),
+    [("auto", True, torch.bfloat16), ("fp16", True, torch.bfloat16), ("auto", False, torch.float32), ("fp32", True, torch.float32)],
+)
+def test_what_frozen_networks_are_in_for_learning_on_a_card(
+    precision: str, able: bool, dtype: torch.dtype, pack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(networks, "set_up_device", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (8 * 10**9, 8 * 10**9))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: able)
+    monkeypatch.setattr("vcd_studio.models.load_pack", lambda *given: given)
+    keeper = NetworkKeeper("cuda:0", precision)
+    assert keeper.get(pack, print, frozen=True)[2] == dtype
+    assert keeper.get(pack, print, precise=True)[2] == torch.float32
 
 
 @pytest.mark.parametrize("told", [None, "/kept/elsewhere"])

@@ -143,8 +143,8 @@ class CappedKeeper(NetworkKeeper):
         super().__init__(device)
         self._cap = cap
 
-    def get(self, pack: str, log: Log, *, precise: bool = False, wearing: bool = False) -> Networks:
-        networks = super().get(pack, log, precise=precise, wearing=wearing)
+    def get(self, pack: str, log: Log, *, precise: bool = False, frozen: bool = False, wearing: bool = False) -> Networks:
+        networks = super().get(pack, log, precise=precise, frozen=frozen, wearing=wearing)
         networks.faces = MovingFace()
         return networks
 

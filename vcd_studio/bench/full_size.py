@@ -22,6 +22,7 @@ from vcd_studio.bench.figures import Failed, Figure, Line, alternate
 from vcd_studio.bench.floors import rate
 from vcd_studio.bench.many import home
 from vcd_studio.bench.operations import count
+from vcd_studio.bench.ours import learning_dtype
 from vcd_studio.bench.parts import Options
 from vcd_studio.bench.random_pack import PACK, SIZE, SMALL_SIZE, write_pack
 from vcd_studio.bench.tasks import Setup
@@ -37,8 +38,8 @@ FLOORS = 2.0
 
 @dataclass(frozen=True)
 class Row:
-    """``work`` in so many ``steps``, wanted in ``seconds``, beside ``rivals`` as in :data:`RIVALS`; ``learns``: in float32; ``once``: it is
-    long, and one time has to do."""
+    """``work`` in so many ``steps``, wanted in ``seconds``, beside ``rivals`` as in :data:`RIVALS`; ``learns``: in other numbers than clips
+    are made in; ``once``: it is long, and one time has to do."""
 
     what: str
     work: str
@@ -53,11 +54,11 @@ STEP = Row("a denoising step of T2V", "denoising", 10, rivals=RIVALS)
 ROWS = (
     Row("T2V", "text to video", 25, rivals=RIVALS),
     Row("T2V, Face and Tiled", "whole clip", 25, seconds=8.0),
+    Row("ID training", "ID training", 200, seconds=10.0, learns=True, once=True),
+    Row("a tenth of an ID training", "ID training", 20, rivals=(("diffusers", None),), learns=True),
     Row("Face, of one face", "Face", 25),
     Row("Tiled, to twice the size", "Tiled", 25),
     Row("a clip noised again and denoised", "partial denoise", 25, rivals=RIVALS),
-    Row("ID training", "ID training", 200, seconds=10.0, learns=True, once=True),
-    Row("a tenth of an ID training", "ID training", 20, rivals=(("diffusers", None),), learns=True),
 )
 SMALL_STEPS = 2
 """Of every work in miniature, and of each side's first go at it, which is not measured: the shapes are those of all its steps."""
@@ -131,4 +132,4 @@ def _called(who: str) -> str:
 def _floor(row: Row, small: bool, setup: Setup) -> float:
     operations = count(small).of(row.work, row.steps)
     assert operations is not None, row.work
-    return operations / rate(setup.device, getattr(torch, "float32" if row.learns else setup.dtype))
+    return operations / rate(setup.device, getattr(torch, learning_dtype(setup.device) if row.learns else setup.dtype))

@@ -130,9 +130,14 @@ def _tiled(networks: Networks, clip: Frames, sampling: Sampling) -> Frames:
     return tiled(networks, clip, condition(networks, tasks.PROMPT, tasks.NEGATIVE), sampling)[0]
 
 
+def learning_dtype(device: str) -> str:
+    """torch's name of it, on a CPU or a card that knows bf16."""
+    return "float32" if device == "cpu" else "bfloat16"
+
+
 def trained(setup: Setup, steps: int) -> Work:
-    """So many steps of a training, with their share of its bank of latents."""
-    networks = networks_of(Setup(setup.pack, setup.size, setup.device))
+    """So many steps of a training, with their share of its bank of latents; in what a worker learns in."""
+    networks = networks_of(Setup(setup.pack, setup.size, setup.device, learning_dtype(setup.device)))
     photos = [TrainingPhoto(photo) for photo in tasks.photos()]
     bank = max(1, round(WHOLE.bank * steps / WHOLE.steps))
     options = TrainingOptions(steps=steps, bank=bank, batch=tasks.BATCH, tokens=tasks.TOKENS, learning_rate=tasks.RATE)

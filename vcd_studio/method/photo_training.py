@@ -105,7 +105,7 @@ class PhotoTraining(ABC):
             self._kinds.append("close" if portrait else seen.kind)
             if on_view:
                 on_view(i + 1, self._views)
-        self._latents, self._masks = torch.cat(latents).clone(), torch.cat(masks).to(self.networks.device)
+        self._latents, self._masks = torch.cat(latents).float().clone(), torch.cat(masks).to(self.networks.device)
 
     def step(self) -> StepReport:
         """Learn from one batch."""
@@ -174,10 +174,17 @@ class PhotoTraining(ABC):
         """The masked loss of one batch at fresh noise and timesteps."""
         noise = torch.randn(latents.shape, generator=self.generator).to(latents)
         t = torch.randint(0, self.noise.config["num_train_timesteps"], (len(latents),), generator=self.generator).to(latents.device)
-        embeds = self._encode(captions)
-        with plainly_attending(self.unet):
-            predicted = self.unet(self.noise.add_noise(latents, noise, t), t, encoder_hidden_states=embeds).sample
+        predicted = self._predict(self.noise.add_noise(latents, noise, t), t, self._ids(captions))
         return masked_loss(predicted, self._target(latents, noise, t), mask)
+
+    def _predict(self, noisy: Tensor, t: Tensor, ids: Tensor) -> Tensor:
+        """The UNet's prediction for latents (b, c, h, w) in fp32 and the words of their captions (b, length)."""
+        return self._predicted(self.rows, noisy, t, ids)
+
+    def _predicted(self, rows: Tensor, noisy: Tensor, t: Tensor, ids: Tensor) -> Tensor:
+        with plainly_attending(self.unet):
+            predicted: Tensor = self.unet(noisy.to(self.unet.dtype), t, encoder_hidden_states=self._embeds(rows, ids)).sample
+        return predicted
 
     def _draw(self) -> tuple[Tensor, Tensor, list[str]]:
         """A batch from the bank: latents (b, c, h, w), masks (b, 1, h, w), captions."""
@@ -193,16 +200,24 @@ class PhotoTraining(ABC):
 
     def _encode(self, captions: Sequence[str]) -> Tensor:
         """Prompt embeds (b, length, width), with the token's rows as they are now."""
+        return self._embeds(self.rows, self._ids(captions))
+
+    def _ids(self, captions: Sequence[str]) -> Tensor:
+        """(b, length): the words of captions."""
         tokens = [IdTokens(self.token, self.noun, self.rows.detach())]
-        ids = torch.cat([token_ids(expand(caption, tokens), self.networks) for caption in captions])
-        with self._rows_in_place():
+        return torch.cat([token_ids(expand(caption, tokens), self.networks) for caption in captions])
+
+    def _embeds(self, rows: Tensor, ids: Tensor) -> Tensor:
+        with self._in_place(rows):
             embeds: Tensor = self.networks.text_encoder(ids)[0]
         return embeds.to(self.networks.dtype)
 
     @contextmanager
-    def _rows_in_place(self) -> Iterator[None]:
+    def _in_place(self, rows: Tensor) -> Iterator[None]:
+        """While open, the vocabulary has these rows for the token."""
+
         def look_up(_: Any, inputs: tuple[Tensor, ...], embedded: Tensor) -> Tensor:
-            for i, row in zip(self.ids, self.rows, strict=True):
+            for i, row in zip(self.ids, rows, strict=True):
                 embedded = torch.where((inputs[0] == i)[..., None], row.to(embedded), embedded)
             return embedded
 

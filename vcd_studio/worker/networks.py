@@ -46,19 +46,20 @@ class NetworkKeeper:
         self._preview: LatentPreview | None = None
         self._hashes: dict[str, dict[str, str]] = {}
 
-    def get(self, pack: str, log: Log, *, precise: bool = False, wearing: bool = False) -> Networks:
-        """The pack's networks. ``precise`` wants 32 bits on a card too (learning); ``wearing``: a clip's weights will be put on them.
+    def get(self, pack: str, log: Log, *, precise: bool = False, frozen: bool = False, wearing: bool = False) -> Networks:
+        """The pack's networks. ``precise``: in 32 bits on a card too; ``frozen``: something learns through them, but not they; ``wearing``:
+        a clip's weights will be put on them.
 
         MethodError when they are not there, or find no room.
         """
-        chosen = {"auto": "fp32" if self.device == "cpu" else "fp16"}.get(self.precision, self.precision)
-        precision = PRECISIONS["fp32" if precise else chosen]
-        changed = precise or wearing
+        precision = PRECISIONS["fp32" if precise else self._for_learning() if frozen else self._chosen()]
+        changed = precise or frozen or wearing
         key = (pack, precision, self.relief.in_turn, self.relief.in_turn and changed)
         if self._networks is not None and self._key == key:
             return self._networks
         import torch
 
+        from vcd_studio.method.fused.layers import refusal
         from vcd_studio.models import load_pack
 
         self.release()
@@ -67,7 +68,19 @@ class NetworkKeeper:
         dtype: torch.dtype = getattr(torch, precision)
         self._networks = load_pack(pack, self.device, dtype, packs_dir(), self._placement(pack, dtype, changed, log))
         self._key = key
+        if self.device != "cpu" and (reason := refusal(torch.device(self.device))):
+            log(f"steps take about twice as long as they could, because this card is without the studio's kernels: {reason}")
         return self._networks
+
+    def _chosen(self) -> str:
+        return {"auto": "fp32" if self.device == "cpu" else "fp16"}.get(self.precision, self.precision)
+
+    def _for_learning(self) -> str:
+        """fp16's range is too small for gradients; bf16's is fp32's own."""
+        import torch
+
+        able = self.device != "cpu" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if able and self._chosen() != "fp32" else "fp32"
 
     def _placement(self, name: str, dtype: torch.dtype, changed: bool, log: Log) -> Placement | None:
         """Looked at before anything is loaded: is there room in the machine's memory, and what goes where on the card?"""

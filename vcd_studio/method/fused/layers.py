@@ -36,7 +36,7 @@ def on_card(x: Tensor) -> bool:
 @cache
 def refusal(device: torch.device) -> str | None:
     """Why this card is to do without the kernels; None where a first one was made, run and found right."""
-    if torch.version.cuda is None or torch.cuda.get_device_capability(device) < (8, 0):
+    if torch.version.cuda is None or not torch.cuda.is_available() or torch.cuda.get_device_capability(device) < (8, 0):
         return "they are for NVIDIA cards since Ampere"
     x = torch.linspace(-3, 3, 64, device=device).reshape(2, 32)
     try:

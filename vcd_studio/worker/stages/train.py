@@ -47,10 +47,10 @@ def _train(context: StageContext) -> Path:
     """A run with all that it will hold; its checkpoint is still there."""
     settings = context.settings
     identity = context.project.identity(settings["identity"])
-    networks = context.networks.get(settings["pack"], context.log, precise=True)
+    method = settings["training"].get("method", "tokens")
+    networks = context.networks.get(settings["pack"], context.log, precise=method != "tokens", frozen=method == "tokens")
     photos = _training_photos(context, networks, identity)
     folder = _run_folder(context, identity)
-    method = settings["training"].get("method", "tokens")
     training = begin_training(method, networks, photos, settings["noun"], settings["token"], settings["training"], _given_tokens(settings))
     state = load_checkpoint(folder)
     if state is not None:
