@@ -51,7 +51,7 @@ class LinearVAE:
     def encode(self, pictures: torch.Tensor) -> Any:
         small = torch.nn.functional.avg_pool2d(pictures, self.scale)
         latents = torch.einsum("kc,fchw->fkhw", self.mix, small) + 0.7
-        return SimpleNamespace(latent_dist=SimpleNamespace(mean=latents))
+        return SimpleNamespace(latent_dist=SimpleNamespace(mean=latents, std=torch.zeros_like(latents)))
 
 
 def test_the_seam_score_is_one_on_smooth_content_and_more_on_a_seam() -> None:

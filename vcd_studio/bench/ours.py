@@ -67,7 +67,7 @@ def denoised(setup: Setup, steps: int) -> Work:
 
     def work() -> Answer:
         words = condition(networks, tasks.PROMPT, tasks.NEGATIVE)
-        schedule = sampling.schedule(networks.scheduler.config, networks.device)
+        schedule = sampling.schedule(networks.scheduler.config)
         noise = noise_prior(shape, sampling.gamma, sampling.generator("t2v"), networks.device, networks.dtype)
         return _numbers(denoise(networks.motion_unet, schedule.start(noise), words, schedule, sampling.guidance))
 
@@ -86,7 +86,7 @@ def noised_again(setup: Setup, steps: int) -> Work:
 
     def work() -> Answer:
         conditioning = condition(networks, tasks.PROMPT, tasks.NEGATIVE)
-        schedule = sampling.schedule(networks.scheduler.config, networks.device).tail(tasks.STRENGTH)
+        schedule = sampling.schedule(networks.scheduler.config).tail(tasks.STRENGTH)
         generator = torch.Generator().manual_seed(tasks.SEED)
         latents = encode_frames(to_tensor(clip), networks, generator)
         noise = torch.randn(latents.transpose(1, 2).shape, generator=generator).transpose(1, 2)  # diffusers' order of axes

@@ -55,7 +55,7 @@ def face(
     found = sum(map(len, detections))
     if not tracks:
         return clip, FaceReport(found, (), "No face was found: the clip passed unchanged.")
-    schedule = sampling.schedule(networks.scheduler.config, networks.device).tail(strength)
+    schedule = sampling.schedule(networks.scheduler.config).tail(strength)
     crops = [FaceCrop.along(track, margin, clip.shape[1:3]) for track in tracks]
     for part, crop in enumerate(crops):
         generator = sampling.generator("face", part)

@@ -19,7 +19,7 @@ from vcd_studio.method.attention import plainly_attending
 from vcd_studio.method.augmentation import CAPTIONS, Kind, TrainingPhoto, augment, is_close_up, view
 from vcd_studio.method.conditioning import Conditioning, token_ids
 from vcd_studio.method.id_tokens import IdTokens, expand, install
-from vcd_studio.method.pictures import encode_frames, to_tensor
+from vcd_studio.method.pictures import drawn, posterior, to_tensor
 from vcd_studio.method.protocols import MethodError, Networks
 from vcd_studio.method.sampling import Sampling
 from vcd_studio.method.text_to_video import text_to_pictures
@@ -49,6 +49,16 @@ class StepReport:
     step: int
     loss: float
     token_norm: float
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """A view: what the VAE sees in it, mean and standard deviation (1, c, h, w), its soft mask (1, 1, h, w), and how near it is."""
+
+    mean: Tensor
+    spread: Tensor
+    mask: Tensor
+    kind: Kind
 
 
 def masked_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -92,20 +102,27 @@ class PhotoTraining(ABC):
         """Make the bank: augmented views, encoded once. Nothing to do when it is there already."""
         if self._latents is not None:
             return
-        latents, masks = [], []
-        self._kinds = []
+        latents, views = [], list[_Encoded]()
         for i in range(self.options.bank):
-            photo = self.photos[i % len(self.photos)]
-            seen = augment(photo, self.networks.size, self.generator) if self.options.augmented else view(photo, self.networks.size)
-            picture = to_tensor(np.asarray(seen.picture)[None])
-            latents.append(encode_frames(picture, self.networks, self.generator)[:, :, 0])
-            soft = torch.from_numpy(np.array(seen.mask, np.float32))[None, None] / 255
-            masks.append(avg_pool2d(soft, self.networks.vae_scale))
-            portrait = self.options.framed and photo.mask is not None and is_close_up(seen.mask)
-            self._kinds.append("close" if portrait else seen.kind)
+            if self.options.augmented or i < len(self.photos):
+                views.append(self._encoded(self.photos[i % len(self.photos)]))
+            else:  # a photo that was seen before, and is seen the same way: only the draw is another
+                views.append(views[i % len(self.photos)])
+            latents.append(drawn(views[i].mean, views[i].spread, self.networks, self.generator)[:, :, 0])
             if on_view:
                 on_view(i + 1, self._views)
-        self._latents, self._masks = torch.cat(latents).float().clone(), torch.cat(masks).to(self.networks.device)
+        self._kinds = [seen.kind for seen in views]
+        self._latents = torch.cat(latents).float().clone()
+        self._masks = torch.cat([seen.mask for seen in views]).to(self.networks.device)
+
+    def _encoded(self, photo: TrainingPhoto) -> _Encoded:
+        """One view of a photo."""
+        networks = self.networks
+        seen = augment(photo, networks.size, self.generator) if self.options.augmented else view(photo, networks.size)
+        soft = torch.from_numpy(np.array(seen.mask, np.float32))[None, None] / 255
+        portrait = self.options.framed and photo.mask is not None and is_close_up(seen.mask)
+        mean, spread = posterior(to_tensor(np.asarray(seen.picture)[None]), networks)
+        return _Encoded(mean, spread, avg_pool2d(soft, networks.vae_scale), "close" if portrait else seen.kind)
 
     def step(self) -> StepReport:
         """Learn from one batch."""

@@ -42,19 +42,30 @@ def encode_frames(frames: Iterable[Tensor], networks: Networks, generator: torch
     A tensor (f, 3, h, w), or pictures as they come: then no more of them are in memory than the VAE sees at a time. The draw is one for
     all frames, so it does not depend on how many that are.
     """
+    return drawn(*posterior(frames, networks), networks, generator)
+
+
+@torch.inference_mode()
+def posterior(frames: Iterable[Tensor], networks: Networks) -> tuple[Tensor, Tensor]:
+    """What the VAE sees in pictures (3, h, w) in -1..1, in its own numbers: the mean (f, c, h', w') and the standard deviation."""
     vae = networks.vae
     means, spreads = [], []
     with quickly(vae):
         for pictures in _together(frames, networks):
-            posterior = vae.encode(pictures.to(networks.device, vae.dtype)).latent_dist
-            means.append(posterior.mean)
-            if generator:
-                spreads.append(posterior.std)
-    latents = torch.cat(means)
+            seen = vae.encode(pictures.to(networks.device, vae.dtype)).latent_dist
+            means.append(seen.mean)
+            spreads.append(seen.std)
+    return torch.cat(means), torch.cat(spreads)
+
+
+@torch.inference_mode()
+def drawn(mean: Tensor, spread: Tensor, networks: Networks, generator: torch.Generator | None = None) -> Tensor:
+    """A latent clip (1, c, f, h', w') out of a posterior: a draw from it, or its mean without a generator."""
+    config, latents = networks.vae.config, mean
     if generator:
-        noise = torch.randn(latents.shape, generator=generator, device=generator.device, dtype=latents.dtype)
-        latents = latents + torch.cat(spreads) * noise.to(latents.device)
-    latents = (latents - (vae.config.get("shift_factor") or 0)) * vae.config["scaling_factor"]
+        noise = torch.randn(mean.shape, generator=generator, device=generator.device, dtype=mean.dtype)
+        latents = mean + spread * noise.to(mean.device)
+    latents = (latents - (config.get("shift_factor") or 0)) * config["scaling_factor"]
     clip: Tensor = latents.to(networks.dtype).transpose(0, 1)[None]
     return clip
 

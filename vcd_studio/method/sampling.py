@@ -36,8 +36,8 @@ class Sampling:
         own, savers = ({known.name: settings[known.name] for known in fields(kind) if known.name in settings} for kind in (cls, Savers))
         return cls(**{**own, "seed": seed, "savers": Savers(**savers)})
 
-    def schedule(self, config: object, device: torch.device | str = "cpu") -> Schedule:
-        return schedule(self.scheduler, config, self.steps, device, self.seed)
+    def schedule(self, config: object) -> Schedule:
+        return schedule(self.scheduler, config, self.steps, self.seed)
 
     def generator(self, stage: Stage, part: int = 0) -> torch.Generator:
         """A stage's own generator, always on the CPU. Text to video takes the seed as it is; the others draw from it, because a clip

@@ -90,8 +90,11 @@ def _generator(seed: int, begin: int) -> torch.Generator:
     return torch.Generator("cpu").manual_seed(int(words[0]) << 32 | int(words[1]))
 
 
-def schedule(name: SchedulerName, config: Any, steps: int, device: torch.device | str = "cpu", seed: int = 1) -> Schedule:
+def schedule(name: SchedulerName, config: Any, steps: int, seed: int = 1) -> Schedule:
     """``steps`` steps with the betas and the prediction type of a scheduler's config. DDIM runs with η 0.
+
+    Its timesteps stay on the CPU wherever the latents lie: schedulers look their numbers up by them, and for one on a card they would
+    wait at every step until all that the card was told before is done.
 
     Latents have no range, so nothing is ever clipped to -1..1. Raises ValueError for an unknown name.
     """
@@ -104,5 +107,5 @@ def schedule(name: SchedulerName, config: Any, steps: int, device: torch.device 
     if name == "lcm" and steps > scheduler.config["original_inference_steps"]:
         most = scheduler.config["original_inference_steps"]
         raise ValueError(f"The scheduler lcm takes at most {most} steps, not {steps}; 4 to 8 are its own.")
-    scheduler.set_timesteps(steps, device=device)
+    scheduler.set_timesteps(steps)
     return Schedule(scheduler, scheduler.timesteps, seed=seed if name in RENEWED else None)

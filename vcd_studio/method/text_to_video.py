@@ -27,7 +27,7 @@ def text_to_video(
     if height % networks.vae_scale or width % networks.vae_scale:
         raise MethodError(f"The size {width}×{height} must be a multiple of {networks.vae_scale} pixels.")
     shape = (frames, height // networks.vae_scale, width // networks.vae_scale)
-    schedule = sampling.schedule(networks.scheduler.config, networks.device)
+    schedule = sampling.schedule(networks.scheduler.config)
     noise = noise_prior((1, networks.latent_channels, *shape), sampling.gamma, sampling.generator("t2v"), networks.device, networks.dtype)
     views = sampling.views(shape, networks.motion_range)
     clip = denoise(
@@ -49,7 +49,7 @@ def text_to_pictures(
     """``count`` pictures (count, h, w, 3), each from noise of its own, by the picture UNet: one with motion, which learnt on clips,
     burns single frames."""
     side = networks.size // networks.vae_scale
-    schedule = sampling.schedule(networks.scheduler.config, networks.device)
+    schedule = sampling.schedule(networks.scheduler.config)
     shape = (1, networks.latent_channels, count, side, side)
     noise = torch.randn(shape, generator=sampling.generator("t2v")).to(networks.device, networks.dtype)
     pictures = denoise(FrameByFrame(networks.unet), schedule.start(noise), conditioning, schedule, sampling.guidance, on_step=on_step)

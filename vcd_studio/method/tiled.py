@@ -65,7 +65,7 @@ def tiled(
     generator = sampling.generator("tiled")
     latents = encode_frames(pictures(), networks, generator)
     noise = noise_prior(latents.shape, sampling.gamma, generator, networks.device, networks.dtype)
-    schedule = sampling.schedule(networks.scheduler.config, networks.device).tail(strength)
+    schedule = sampling.schedule(networks.scheduler.config).tail(strength)
     tile = networks.size // cell
     views = sampling.views(
         latents.shape[2:],

@@ -157,7 +157,7 @@ class WeightsTraining(PhotoTraining):
                 f"Prior preservation needs pictures to learn from, not {count}: ask for at least one, or set its weight to 0."
             )
         side = networks.size // networks.vae_scale
-        plan = schedule("ddim", networks.scheduler.config, PRIOR_STEPS, networks.device)
+        plan = schedule("ddim", networks.scheduler.config, PRIOR_STEPS)
         words = condition(networks, self._class_prompt)
         generator = torch.Generator("cpu").manual_seed(self.options.seed)
         made: list[Tensor] = []

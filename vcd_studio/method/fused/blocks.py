@@ -226,14 +226,15 @@ def _self_attention(attention: Any, tokens: Tensor) -> Tensor:
 
 
 def _feed_forward(block: Any, attended: Tensor, tokens: Tensor) -> Tensor:
-    """A block's end. On a card its last product is made onto the sum that it is added to, with its bias in that already."""
+    """A block's end. On a card its last product is made onto the sum that it is added to, in which its bias is already."""
     if not on_card(tokens):
         tokens, normed = layer_norm(attended, block.norm3, tokens)
         ended: Tensor = block.ff(normed) + tokens
         return ended
     tokens, normed = layer_norm(attended, block.norm3, tokens, more=_last(block.ff).bias)
     hidden = gated(block.ff.net[0].proj(normed))
-    return torch.addmm(tokens.flatten(0, 1), hidden.flatten(0, 1), _last(block.ff).weight.T).view_as(tokens)
+    tokens.flatten(0, 1).addmm_(hidden.flatten(0, 1), _last(block.ff).weight.T)
+    return tokens
 
 
 def _fits_upsample(up: Any) -> bool:

@@ -18,8 +18,8 @@ PIECES = 256
 """Into so many parts an instance's rows are cut at most, for its sums."""
 TILE = 4096
 """Numbers that a program holds at a time."""
-GROUP = 128
-"""Channels of a group, at most, that all networks share a kernel for; there is another for twice as many."""
+GROUP = 32
+"""Channels of a group, at most, that share a kernel; there is another for twice as many."""
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -38,7 +39,8 @@ def quickly(*networks: Any) -> Iterator[None]:
             quick = dict(quick_forwards(network))
             forwards |= {module: _where_quicker(module, forward) for module, forward in quick.items()}
             forwards |= dict(_one_side_first(network, quick))
-            _merge(network)
+            if any(parameter.is_cuda for parameter in itertools.islice(network.parameters(), 1)):
+                _merge(network)
     with replaced_forwards(forwards):
         yield
 
@@ -95,7 +97,7 @@ def _all_sides(transformer: Any, quick: Forward) -> Forward:
 
 
 def _merge(network: nn.Module) -> None:
-    """Weights of projections laid side by side, on a card."""
+    """Weights of projections laid side by side."""
     for module in network.modules():
-        if isinstance(module, Attention) and module.to_q.weight.is_cuda:
+        if isinstance(module, Attention):
             merge_projections(module)
