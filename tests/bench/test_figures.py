@@ -49,7 +49,8 @@ def test_what_could_not_be_measured_is_a_line_of_the_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "unit", "said"), [(0.013, "s", "13.0 ms"), (12.34, "s", "12.3 s"), (151.2, "MB", "151 MB"), (3, "", "3.00")]
+    ("value", "unit", "said"),
+    [(0.013, "s", "13.0 ms"), (12.34, "s", "12.3 s"), (151.2, "MB", "151 MB"), (3, "", "3.00"), (0.0013, "s a TFLOP", "1.30 ms a TFLOP")],
 )
 def test_amounts_have_three_digits(value: float, unit: str, said: str) -> None:
     assert amount(value, unit) == said

@@ -117,9 +117,9 @@ def cells(figure: Line) -> tuple[str, ...]:
 
 
 def amount(value: float, unit: str) -> str:
-    """``0.46 s``, ``12 ms``, ``130 MB``: three digits."""
-    if unit == "s" and abs(value) < 0.1:
-        value, unit = value * 1e3, "ms"
+    """``0.46 s``, ``12 ms``, ``1.30 ms a TFLOP``, ``130 MB``: three digits."""
+    if unit.partition(" ")[0] == "s" and abs(value) < 0.1:
+        value, unit = value * 1e3, f"m{unit}"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return f"{value:.{digits}f} {unit}".rstrip()
 

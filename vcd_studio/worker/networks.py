@@ -52,7 +52,7 @@ class NetworkKeeper:
 
         MethodError when they are not there, or find no room.
         """
-        precision = PRECISIONS["fp32" if precise else self._for_learning() if frozen else self._chosen()]
+        precision = PRECISIONS["fp32" if precise else self.for_learning if frozen else self.for_clips]
         changed = precise or frozen or wearing
         key = (pack, precision, self.relief.in_turn, self.relief.in_turn and changed)
         if self._networks is not None and self._key == key:
@@ -72,15 +72,18 @@ class NetworkKeeper:
             log(f"steps take about twice as long as they could, because this card is without the studio's kernels: {reason}")
         return self._networks
 
-    def _chosen(self) -> str:
+    @property
+    def for_clips(self) -> str:
+        """What clips are made in: fp16, bf16 or fp32."""
         return {"auto": "fp32" if self.device == "cpu" else "fp16"}.get(self.precision, self.precision)
 
-    def _for_learning(self) -> str:
-        """fp16's range is too small for gradients; bf16's is fp32's own."""
+    @property
+    def for_learning(self) -> str:
+        """What frozen networks are in while something learns through them: fp16's range is too small for gradients; bf16's is fp32's own."""
         import torch
 
         able = self.device != "cpu" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bf16" if able and self._chosen() != "fp32" else "fp32"
+        return "bf16" if able and self.for_clips != "fp32" else "fp32"
 
     def _placement(self, name: str, dtype: torch.dtype, changed: bool, log: Log) -> Placement | None:
         """Looked at before anything is loaded: is there room in the machine's memory, and what goes where on the card?"""
