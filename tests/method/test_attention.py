@@ -23,12 +23,26 @@ def test_plain_steps_predict_the_same_and_lead_back_the_same(networks: Networks)
     width = networks.unet.config.cross_attention_dim
     noisy, text = torch.randn(2, networks.latent_channels, 8, 8), torch.randn(2, 5, width)
     fused = gradient(networks, noisy, text)
-    with plainly_attending(networks.unet):
-        assert {type(p) for p in networks.unet.attn_processors.values()} == {AttnProcessor}
-        plain = gradient(networks, noisy, text)
-    assert {type(p) for p in networks.unet.attn_processors.values()} == {AttnProcessor2_0}
+    before = attend_plainly(networks.unet)
+    assert {type(p) for p in networks.unet.attn_processors.values()} == {AttnProcessor}
+    plain = gradient(networks, noisy, text)
+    networks.unet.set_attn_processor(before)
     for a, b in zip(fused, plain, strict=True):
         assert torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_learning_attends_in_plain_steps_where_numbers_are_in_sixteen_bits(networks: Networks) -> None:
+    def kinds() -> set[type]:
+        return {type(processor) for processor in networks.unet.attn_processors.values()}
+
+    with plainly_attending(networks.unet):
+        assert kinds() == {AttnProcessor2_0}, "the quicker in fp32"
+    with torch.autocast("cpu", torch.bfloat16), plainly_attending(networks.unet):
+        assert kinds() == {AttnProcessor}
+    networks.unet.to(torch.bfloat16)
+    with plainly_attending(networks.unet):
+        assert kinds() == {AttnProcessor}
+    assert kinds() == {AttnProcessor2_0}
 
 
 def test_a_processor_of_ones_own_is_left_alone(networks: Networks) -> None:

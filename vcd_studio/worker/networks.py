@@ -79,7 +79,7 @@ class NetworkKeeper:
 
     @property
     def for_learning(self) -> str:
-        """What frozen networks are in while something learns through them: fp16's range is too small for gradients; bf16's is fp32's own."""
+        """What frozen networks are in while something learns through them: fp16's range is too small for gradients, bf16's is fp32's."""
         import torch
 
         able = self.device != "cpu" and torch.cuda.is_bf16_supported(including_emulation=False)
