@@ -68,8 +68,13 @@ def test_what_frozen_networks_are_in_for_learning_on_a_card(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: able)
     monkeypatch.setattr("vcd_studio.models.load_pack", lambda *given: given)
     keeper = NetworkKeeper("cuda:0", precision)
-    assert keeper.get(pack, print, frozen=True)[2] == dtype
+    learning = keeper.get(pack, print, frozen=True)
+    assert learning[2] == dtype
+    assert keeper.get(pack, print, frozen=True) is learning
     assert keeper.get(pack, print, precise=True)[2] == torch.float32
+    keeper.precision = "bf16"
+    learning = keeper.get(pack, print, frozen=True)
+    assert keeper.get(pack, print) is not learning, "whose text encoder learning has put into fp32"
 
 
 @pytest.mark.parametrize("told", [None, "/kept/elsewhere"])

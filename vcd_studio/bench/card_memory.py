@@ -37,8 +37,8 @@ from vcd_studio.worker.loop import StageFunction, Worker
 from vcd_studio.worker.networks import Log, NetworkKeeper, set_up_device
 from vcd_studio.worker.stages import STAGES
 
-CAPS = (24, 16, 12, 8)
-"""GB that torch may take, after a run with the whole card. A card's own context takes about half a GB besides."""
+CAPS = (8, 12, 16, 24)
+"""GB that torch may take, after a run with the whole card; the most telling first. A card's own context takes about half a GB besides."""
 CLIP = {"steps": 2, "tiled_strength": 0.5, "preview_every": 0}
 TRAINING = {"steps": 2, "bank": 4, "preview_every": 0}
 """Memory is the same in each step, so two of them tell."""

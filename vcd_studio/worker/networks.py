@@ -54,7 +54,8 @@ class NetworkKeeper:
         """
         precision = PRECISIONS["fp32" if precise else self.for_learning if frozen else self.for_clips]
         changed = precise or frozen or wearing
-        key = (pack, precision, self.relief.in_turn, self.relief.in_turn and changed)
+        coarse = frozen and precision != "float32"  # then the text encoder is made fine for learning, and no clip is to be made with that
+        key = (pack, precision, coarse, self.relief.in_turn, self.relief.in_turn and changed)
         if self._networks is not None and self._key == key:
             return self._networks
         import torch
