@@ -20,6 +20,10 @@ from vcd_studio.method.protocols import Networks
 pytest.importorskip("triton", reason="torch's builds for NVIDIA cards on Linux bring it")
 
 
+def broken(x: Tensor) -> Tensor:
+    raise RuntimeError("Failed to find C compiler.\nPlease specify via CC.")
+
+
 BOTH = pytest.mark.parametrize("place", ["card", "processor"], indirect=True)
 
 
@@ -234,3 +238,22 @@ def test_controlnet(networks: Networks) -> None:
         ours = networks.controlnet(*given[0], **given[1])
     torch.testing.assert_close(ours.mid_block_res_sample, plain.mid_block_res_sample, atol=2e-5, rtol=1e-4)
     torch.testing.assert_close(ours.down_block_res_samples, plain.down_block_res_samples, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("capability", "first", "said"),
+    [
+        ((7, 5), torch.zeros, "they are for NVIDIA cards since Ampere"),
+        ((9, 0), broken, "Failed to find C compiler."),
+        ((9, 0), lambda x: x[..., :16], "the first one reckoned wrongly"),
+        ((9, 0), layers._gated_by_torch, None),
+    ],
+)
+def test_a_card_does_without_kernels_that_cannot_be_made_or_reckon_wrongly(
+    capability: tuple[int, int], first: Any, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(layers, "_gated", first)
+    assert layers.refusal.__wrapped__(torch.device("cpu")) == said

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
-from torch import Tensor
+from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
+from torch import Tensor, nn
 
 MOST_ROWS = 8
 """Of a prompt that is remembered. One that travels has a row for every frame: in SD 1.5 some 120 MB for each window of 16, in fp16, to save
@@ -78,25 +78,20 @@ def _heads(x: Tensor, heads: int) -> Tensor:
 @contextmanager
 def remembered_prompts(*networks: Any) -> Iterator[None]:
     """While open, the cross-attention of these networks remembers prompts. Processors that are not diffusers' plain one are left alone."""
-    able = [network for network in networks if hasattr(network, "attn_processors")]
-    plain = {network: dict(network.attn_processors) for network in able}
-    for network, processors in plain.items():
-        network.set_attn_processor(
-            {
-                name: RememberingProcessor(processor) if _sees_prompts(name) and type(processor) is AttnProcessor2_0 else processor
-                for name, processor in processors.items()
-            }
-        )
+    modules: list[Any] = [module for network in networks if isinstance(network, nn.Module) for module in network.modules()]
+    attentions = [module for module in modules if _sees_prompts(module)]
+    plain = [attention.processor for attention in attentions]
+    for attention, processor in zip(attentions, plain, strict=True):
+        attention.processor = RememberingProcessor(processor)
     try:
         yield
     finally:
-        for network, processors in plain.items():
-            network.set_attn_processor(processors)
+        for attention, processor in zip(attentions, plain, strict=True):
+            attention.processor = processor
 
 
-def _sees_prompts(name: str) -> bool:
-    """Attention of a block's second kind; through time, that is to the clip itself."""
-    return "attn2" in name and "motion_modules" not in name
+def _sees_prompts(module: Any) -> bool:
+    return isinstance(module, Attention) and bool(module.is_cross_attention) and type(module.processor) is AttnProcessor2_0
 
 
 def attend_plainly(network: Any) -> dict[str, Any]:

@@ -58,11 +58,16 @@ def quick_forwards(network: nn.Module) -> Iterator[tuple[Any, Forward]]:
         quicker = KINDS.get(type(module))
         if quicker and quicker.fits(module):
             yield module, quicker.forward(module)
-        norm: Any = getattr(module, "conv_norm_out", None)
-        act = getattr(module, "conv_act", None)
-        if _plain(norm) and isinstance(act, nn.SiLU):  # before a network's last convolution
-            yield norm, partial(group_norm, norm=norm, silu=True)
-            yield act, _as_it_is
+        if "conv_norm_out" in module._modules:
+            yield from _before_last(module)
+
+
+def _before_last(network: Any) -> Iterator[tuple[Any, Forward]]:
+    """The norm before a network's last convolution takes the activation behind it along."""
+    norm, act = network.conv_norm_out, network.conv_act
+    if _plain(norm) and isinstance(act, nn.SiLU):
+        yield norm, partial(group_norm, norm=norm, silu=True)
+        yield act, _as_it_is
 
 
 def each(x: Tensor, rows: int) -> Tensor:
