@@ -257,3 +257,28 @@ def test_a_card_does_without_kernels_that_cannot_be_made_or_reckon_wrongly(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     monkeypatch.setattr(layers, "_gated", first)
     assert layers.refusal.__wrapped__(torch.device("cpu")) == said
+
+
+def test_pictures_of_any_size_have_programs_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA takes 2³¹ of them in a grid's first dimension, and 65 535 in the others."""
+    grids: list[tuple[int, ...]] = []
+
+    class Grids:
+        def __getattr__(self, name: str) -> Any:
+            return self
+
+        def __getitem__(self, grid: tuple[int, ...]) -> Any:
+            grids.append(grid)
+            return lambda *_, **__: None
+
+    monkeypatch.setattr(layers, "kernels", Grids)
+    with torch.device("meta"):
+        x, norm, bias = torch.empty(1, 512, 4096, 4096), nn.GroupNorm(32, 512), torch.empty(512)
+        layers.group_norm(x, norm)
+        layers.add(x, x, bias)
+        layers.doubled(x[..., :2048, :2048], layers.phases(torch.empty(512, 512, 3, 3)), bias)
+        layers.layer_norm(torch.empty(1, 4096 * 4096, 320), nn.LayerNorm(320))
+        layers.gated(torch.empty(1, 4096 * 4096, 2560))
+        layers.frame_attention(*torch.empty(3, 1, 32, 512 * 512, 320), heads=8)
+    assert len(grids) == 8
+    assert all(max(grid[1:], default=0) <= 65535 for grid in grids)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from vcd_studio.jobs.model import Job, Stage
 from vcd_studio.jobs.store import Store
 
@@ -19,8 +23,9 @@ class Mirror:
     def look(self) -> None:
         """Bring ``jobs`` and ``stages`` up to date. They are new objects then: older ones may be kept by whoever holds them."""
         now = self.store.change()  # asked first: what changes meanwhile is read again at the next look
-        changed = {job.id: job for job in self.store.changed_jobs(self._change)}
-        found = self.store.all_stages(changed)
+        with _uncollected():
+            changed = {job.id: job for job in self.store.changed_jobs(self._change)}
+            found = self.store.all_stages(changed)
         gone = self.store.count() != len(self.jobs)
         if changed:
             self.stages = self.stages | {job: tuple(stages) for job, stages in found.items()}
@@ -43,6 +48,18 @@ class Mirror:
         self.jobs = tuple(known[number] for number in self.store.order() if number in known)  # one that came meanwhile is read next time
         self._places = {job.id: place for place, job in enumerate(self.jobs)}
         self.stages = {job.id: self.stages[job.id] for job in self.jobs}
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage while open: all that is read is kept, and to look through ever more of it takes longer with each job."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _place(job: Job) -> tuple[object, ...]:

@@ -64,7 +64,7 @@ def quick_forwards(network: nn.Module) -> Iterator[tuple[Any, Forward]]:
 
 def _before_last(network: Any) -> Iterator[tuple[Any, Forward]]:
     """The norm before a network's last convolution takes the activation behind it along."""
-    norm, act = network.conv_norm_out, network.conv_act
+    norm, act = network.conv_norm_out, getattr(network, "conv_act", None)
     if _plain(norm) and isinstance(act, nn.SiLU):
         yield norm, partial(group_norm, norm=norm, silu=True)
         yield act, _as_it_is

@@ -66,7 +66,7 @@ def group_scales(
 @triton.jit
 def scaled(x, scale, offset, y, rows, channels, SILU: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
     """y = scale · x + offset, by instance and channel; then SiLU."""
-    instance, piece, block = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
+    piece, block, instance = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     channel = block * WIDTH + tl.arange(0, WIDTH)
     inside = channel < channels
     factor = tl.load(scale + instance * channels + channel, mask=inside, other=0.0)

@@ -89,7 +89,7 @@ def group_norm(x: Tensor, norm: nn.GroupNorm, *, instances: int | None = None, s
         x, x if shift is None else shift, norm.weight, norm.bias, sums, squares, scale, offset, rows, channels, size, pieces, norm.eps,
         SHIFTED=shift is not None, WIDTH=power_of_two(size, GROUP), BLOCK=16,
     )  # fmt: skip
-    run.scaled[count, -(-rows // block), blocks](x, scale, offset, y, rows, channels, SILU=silu, BLOCK=block, WIDTH=WIDTH)
+    run.scaled[-(-rows // block), blocks, count](x, scale, offset, y, rows, channels, SILU=silu, BLOCK=block, WIDTH=WIDTH)
     return y
 
 
