@@ -17,6 +17,7 @@ from vcd_studio.tui.app import StudioApp
 from vcd_studio.tui.commands import all_commands
 from vcd_studio.tui.screens.dialogs.dialogs import Complaint, Confirm
 from vcd_studio.tui.screens.dialogs.form import Form
+from vcd_studio.tui.screens.identity import IdentityScreen
 from vcd_studio.tui.widgets.pictures.grid import PictureGrid
 from vcd_studio.tui.widgets.pictures.picture import Picture
 from vcd_studio.tui.widgets.prompts.expansion import Expansion
@@ -438,3 +439,13 @@ async def test_a_page_turned_in_the_empty_palette_breaks_nothing(studio: Studio)
             await until(pilot, lambda: len(app.screen_stack) == 1, "the screen again")
         await pilot.press("ctrl+p")
         await until_text(pilot, "Projects: new")
+
+
+async def test_a_key_may_come_before_its_screen_is_built(studio: Studio) -> None:
+    app = studio()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "Welcome to VCD Studio")
+        unbuilt = IdentityScreen()
+        unbuilt.action_pause()
+        unbuilt.on_key()
+        assert app.is_running

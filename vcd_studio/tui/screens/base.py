@@ -89,12 +89,13 @@ class StudioScreen(Screen[None]):
         return ""
 
     def say(self, words: str) -> None:
-        """A message on the status line, until the next key."""
-        self.query_one(StatusLine).say(words)
+        """A message on the status line, until the next key; keys can come before the screen is built, and while it goes."""
+        for line in self.query(StatusLine):
+            line.say(words)
 
     def on_key(self) -> None:
         """A key was pressed: the message has been read."""
-        self.query_one(StatusLine).say("")
+        self.say("")
 
     def attempt(
         self, work: Callable[[], T], then: Callable[[T], object] | None = None, *, group: str = "attempt", exclusive: bool = False
