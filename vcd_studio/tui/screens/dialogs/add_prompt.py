@@ -86,6 +86,12 @@ Ctrl+S adds it, Escape puts it aside: a brings it back."""
             self._timer.stop()
         self._timer = self.set_timer(READ_AFTER, self._read)
 
+    def action_submit(self) -> None:
+        """Add it. What is read while one types has no more to say: it would come after what is said of the adding, and wipe it out."""
+        if self._timer is not None:
+            self._timer.stop()
+        super().action_submit()
+
     def _read(self) -> None:
         values = self.values()
         if values["text"]:
