@@ -1,5 +1,6 @@
 """A prompt added as text: seen before it is added, written with the file's comments kept, never lost."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from textual.widgets import Input, TextArea
 from vcd_studio.project.project import Project
 from vcd_studio.project.prompts import NEW_TOML, PromptList
 from vcd_studio.tui.app import StudioApp
-from vcd_studio.tui.screens.dialogs.add_prompt import AddPrompt
+from vcd_studio.tui.screens.dialogs.add_prompt import READ_AFTER, AddPrompt
 
 Studio = Callable[..., StudioApp]
 
@@ -94,6 +95,20 @@ async def test_what_is_wrong_is_said_before_it_closes(studio: Studio, project: P
         assert app.screen.query_one("#problem").has_class("-wrong")
         assert app.screen.query_one(TextArea).text == written
     assert project.prompts_path.read_bytes() == before
+
+
+async def test_what_is_said_of_the_adding_outlasts_what_is_read_while_one_types(studio: Studio, project: Project) -> None:
+    app = studio(project.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_prompts(pilot)
+        await ask(pilot)
+        app.screen._soon()  # type: ignore[attr-defined]
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Write what the clip should show" in screen_text(pilot), "the complaint")
+        read = asyncio.Event()
+        app.screen.set_timer(2 * READ_AFTER, read.set)
+        await read.wait()
+        assert "Write what the clip should show" in screen_text(pilot)
 
 
 async def test_what_was_put_aside_is_there_again_and_not_left_behind_unasked(studio: Studio, project: Project) -> None:

@@ -27,8 +27,10 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> str:
 )
 def test_clips_are_made_as_the_settings_say_and_learning_in_32_bits(precision: str, dtype: torch.dtype, pack: str) -> None:
     keeper = NetworkKeeper("cpu", precision)
+    assert keeper.loaded is None
     loaded = keeper.get(pack, print)
     assert loaded.dtype == dtype
+    assert keeper.loaded == keeper.for_clips
     assert {parameter.dtype for parameter in loaded.motion_unet.parameters()} == {dtype}
     assert keeper.get(pack, print) is loaded
     assert keeper.get(pack, print, precise=True).dtype == torch.float32

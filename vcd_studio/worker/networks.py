@@ -74,6 +74,12 @@ class NetworkKeeper:
         return self._networks
 
     @property
+    def loaded(self) -> str | None:
+        """What the networks in memory are in: fp16, bf16 or fp32."""
+        dtypes = {dtype: precision for precision, dtype in PRECISIONS.items()}
+        return None if self._networks is None else dtypes[str(self._networks.dtype).removeprefix("torch.")]
+
+    @property
     def for_clips(self) -> str:
         """What clips are made in: fp16, bf16 or fp32."""
         return {"auto": "fp32" if self.device == "cpu" else "fp16"}.get(self.precision, self.precision)
@@ -164,7 +170,7 @@ def set_up_device(device: str) -> None:
         return
     os.environ.setdefault("TRITON_CACHE_DIR", str(cache_dir() / "kernels"))  # read when the first is made
     if not torch.cuda.is_available():
-        raise InputError(f"torch sees no NVIDIA card, so {device} cannot be used; start the worker with --device cpu.")
+        raise InputError(f"torch sees no NVIDIA card, so {device} cannot be used; go on with --device cpu.")
     try:
         torch.cuda.set_device(torch.device(device))
     except (RuntimeError, ValueError, AssertionError) as error:

@@ -109,7 +109,7 @@ def _save(context: StageContext, training: PhotoTraining, folder: Path, losses: 
         "loss": sum(last) / len(last) if last else None,
         "versions": versions(),
         "device": context.device,
-        "precision": str(training.unet.dtype).removeprefix("torch."),
+        "precision": context.networks.loaded,
         "code_version": settings["code_version"],
         "settings": settings["training"],
         "with_tokens": settings.get("with_tokens"),
