@@ -6,7 +6,7 @@ nothing is copied between them. On an H200 two fifths of a step of SD 1.5 with m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import AttnProcessor2_0
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel, Transformer2DModelOutput
-from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D, CrossAttnUpBlockMotion, UpBlockMotion
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear, scaled_dot_product_attention
@@ -29,6 +29,7 @@ from vcd_studio.method.fused.layers import (
     doubled,
     frame_attention,
     gated,
+    gated_product,
     group_norm,
     layer_norm,
     on_card,
@@ -109,17 +110,69 @@ def _fits_resnet(block: Any) -> bool:
 def _resnet(block: Any) -> Forward:
     """What is added between the convolutions goes into the norm behind it, what is added at the end into one sum."""
 
-    def forward(x: Tensor, temb: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
-        hidden = group_norm(x, block.norm1, silu=True)
+    def forward(x: Tensor | Sequence[Tensor], temb: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
+        parts = [x] if isinstance(x, Tensor) else x
+        hidden = group_norm(parts, block.norm1, silu=True)
         hidden = conv2d(hidden, block.conv1.weight, None, padding=block.conv1.padding)
         shift = block.conv1.bias.expand(len(hidden), -1)
         if block.time_emb_proj is not None:
             shift = shift + block.time_emb_proj(block.nonlinearity(temb))
         hidden = group_norm(hidden, block.norm2, silu=True, shift=shift.contiguous())
         hidden = conv2d(hidden, block.conv2.weight, None, padding=block.conv2.padding)
-        if block.conv_shortcut is not None:
-            x = picture_of(_project(tokens_of(channels_last(x)), block.conv_shortcut), x)
-        return add(hidden, x, block.conv2.bias)
+        return add(hidden, _beside(parts, block.conv_shortcut), block.conv2.bias)
+
+    return forward
+
+
+def _beside(parts: Sequence[Tensor], shortcut: Any) -> Tensor:
+    """What goes past the convolutions: by a product of matrices with each picture's channels, onto the one before; or as it came."""
+    if shortcut is None:
+        return parts[0] if len(parts) == 1 else torch.cat(list(parts), 1)
+    first, *others = (tokens_of(channels_last(part)) for part in parts)
+    weight, *weights = shortcut.weight.flatten(1).split([part.shape[1] for part in parts], 1)
+    tokens = linear(first, weight, shortcut.bias)
+    for other, weight in zip(others, weights, strict=True):
+        tokens.flatten(0, 1).addmm_(other.flatten(0, 1), weight.T)
+    return picture_of(tokens, parts[0])
+
+
+def _fits_up_block(block: Any) -> bool:
+    """One that enlarges what it was told alone, with nothing of FreeU (Si et al. 2023)."""
+    usual = all(type(resnet) is ResnetBlock2D and _fits_resnet(resnet) and not _has_hooks(resnet) for resnet in block.resnets)
+    return usual and not any(getattr(block, name, None) for name in ("s1", "s2", "b1", "b2"))
+
+
+def _has_hooks(module: Any) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def _up_block(block: Any) -> Forward:
+    """A skip's channels are never laid beside those from below in one picture."""
+    plain = block.forward
+    resnets = [_resnet(resnet) for resnet in block.resnets]
+
+    def forward(
+        x: Tensor,
+        res_hidden_states_tuple: tuple[Tensor, ...],
+        temb: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        *,
+        upsample_size: Any = None,
+        num_frames: int = 1,
+        **named: Any,
+    ) -> Any:
+        if _something(*named.values()):
+            named |= {"upsample_size": upsample_size, "num_frames": num_frames}
+            return plain(x, res_hidden_states_tuple, temb, encoder_hidden_states=encoder_hidden_states, **named)
+        skips = reversed(res_hidden_states_tuple)
+        attentions = getattr(block, "attentions", [None] * len(resnets))
+        for resnet, attention, motion, skip in zip(resnets, attentions, block.motion_modules, skips, strict=False):
+            x = resnet((x, skip), temb)
+            x = x if attention is None else attention(x, encoder_hidden_states=encoder_hidden_states, return_dict=False)[0]
+            x = motion(x, num_frames=num_frames)
+        for upsampler in block.upsamplers or ():
+            x = upsampler(x, output_size=upsample_size)
+        return x
 
     return forward
 
@@ -237,7 +290,8 @@ def _feed_forward(block: Any, attended: Tensor, tokens: Tensor) -> Tensor:
         ended: Tensor = block.ff(normed) + tokens
         return ended
     tokens, normed = layer_norm(attended, block.norm3, tokens, more=_last(block.ff).bias)
-    hidden = gated(block.ff.net[0].proj(normed))
+    first = block.ff.net[0].proj
+    hidden = gated_product(normed, first) if _plain(first) else gated(first(normed))
     tokens.flatten(0, 1).addmm_(hidden.flatten(0, 1), _last(block.ff).weight.T)
     return tokens
 
@@ -267,5 +321,7 @@ KINDS = {
     ResnetBlock2D: Quicker(_fits_resnet, _resnet, "input_tensor"),
     Transformer2DModel: Quicker(_fits_transformer, _transformer),
     AnimateDiffTransformer3D: Quicker(_fits_motion, _motion),
+    UpBlockMotion: Quicker(_fits_up_block, _up_block),
+    CrossAttnUpBlockMotion: Quicker(_fits_up_block, _up_block),
     Upsample2D: Quicker(_fits_upsample, _upsample, everywhere=True),
 }

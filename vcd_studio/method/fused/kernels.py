@@ -8,32 +8,38 @@ import triton.language as tl
 
 
 @triton.jit
-def channel_sums(x, sums, squares, rows, channels, part, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
+def channel_sums(
+    x, firsts, sums, squares, rows, channels, part, begin, whole,
+    BLOCK: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
     """Over ``part`` of an instance's ``rows``, for each channel: the sum of x - x₀ and of its square, x₀ being the instance's first row.
 
-    Taken from x₀ and not from 0, so that a large mean leaves the spread its digits.
+    Taken from x₀ and not from 0, so that a large mean leaves the spread its digits. x has ``channels`` of the ``whole``, from ``begin`` on.
     """
     instance, piece, block = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
     channel = block * WIDTH + tl.arange(0, WIDTH)
     inside = channel < channels
-    first = tl.load(x + instance * rows * channels + channel, mask=inside, other=0.0).to(tl.float32)
-    total = tl.zeros((WIDTH,), tl.float32)
-    square = tl.zeros((WIDTH,), tl.float32)
-    for begin in range(0, part, BLOCK):
-        row = piece * part + begin + tl.arange(0, BLOCK)
+    row_zero = tl.load(x + instance * rows * channels + channel, mask=inside, other=0.0)
+    if piece == 0:
+        tl.store(firsts + instance * whole + begin + channel, row_zero.to(tl.float32), mask=inside)
+    first = row_zero.to(tl.float32)
+    total = tl.zeros((BLOCK, WIDTH), tl.float32)
+    square = tl.zeros((BLOCK, WIDTH), tl.float32)
+    for at in range(0, part, BLOCK):
+        row = piece * part + at + tl.arange(0, BLOCK)
         seen = (row < rows)[:, None] & inside[None, :]
         place = (instance * rows + row)[:, None] * channels + channel[None, :]
         apart = tl.where(seen, tl.load(x + place, mask=seen, other=0.0).to(tl.float32) - first[None, :], 0.0)
-        total += tl.sum(apart, 0)
-        square += tl.sum(apart * apart, 0)
-    out = (instance * tl.num_programs(1) + piece) * channels + channel
-    tl.store(sums + out, total, mask=inside)
-    tl.store(squares + out, square, mask=inside)
+        total += apart
+        square += apart * apart
+    out = (instance * tl.num_programs(1) + piece) * whole + begin + channel
+    tl.store(sums + out, tl.sum(total, 0), mask=inside)
+    tl.store(squares + out, tl.sum(square, 0), mask=inside)
 
 
 @triton.jit
 def group_scales(
-    x, shift, weight, bias, sums, squares, scale, offset, rows, channels, size, pieces, eps,
+    firsts, shift, weight, bias, sums, squares, scale, offset, rows, channels, size, pieces, eps,
     SHIFTED: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """For each of a group's ``size`` channels the two numbers that normalise it: y = scale · x + offset. ``shift`` is to be added to x
@@ -53,7 +59,7 @@ def group_scales(
     added = tl.zeros((WIDTH,), tl.float32)
     if SHIFTED:
         added = tl.load(shift + instance * channels + channel, mask=inside, other=0.0).to(tl.float32)
-    first = tl.load(x + instance * rows * channels + channel, mask=inside, other=0.0).to(tl.float32)
+    first = tl.load(firsts + instance * channels + channel, mask=inside, other=0.0)
     mean = tl.where(inside, first + added + total / rows, 0.0)
     middle = tl.sum(mean, 0) / size
     spread = tl.where(inside, square - total * total / rows + rows * (mean - middle) * (mean - middle), 0.0)
@@ -64,20 +70,24 @@ def group_scales(
 
 
 @triton.jit
-def scaled(x, scale, offset, y, rows, channels, SILU: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
-    """y = scale · x + offset, by instance and channel; then SiLU."""
+def scaled(
+    x, scale, offset, y, rows, channels, begin, whole,
+    SILU: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """y = scale · x + offset, by instance and channel; then SiLU. x has ``channels`` of y's ``whole``, from ``begin`` on."""
     piece, block, instance = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     channel = block * WIDTH + tl.arange(0, WIDTH)
     inside = channel < channels
-    factor = tl.load(scale + instance * channels + channel, mask=inside, other=0.0)
-    added = tl.load(offset + instance * channels + channel, mask=inside, other=0.0)
+    factor = tl.load(scale + instance * whole + begin + channel, mask=inside, other=0.0)
+    added = tl.load(offset + instance * whole + begin + channel, mask=inside, other=0.0)
     row = piece * BLOCK + tl.arange(0, BLOCK)
     seen = (row < rows)[:, None] & inside[None, :]
-    place = (instance * rows + row)[:, None] * channels + channel[None, :]
-    value = tl.load(x + place, mask=seen, other=0.0).to(tl.float32) * factor[None, :] + added[None, :]
+    place = instance * rows + row
+    value = tl.load(x + place[:, None] * channels + channel[None, :], mask=seen, other=0.0).to(tl.float32)
+    value = value * factor[None, :] + added[None, :]
     if SILU:
         value = value * tl.sigmoid(value)
-    tl.store(y + place, value.to(y.dtype.element_ty), mask=seen)
+    tl.store(y + place[:, None] * whole + begin + channel[None, :], value.to(y.dtype.element_ty), mask=seen)
 
 
 @triton.jit
@@ -138,6 +148,34 @@ def gated(x, y, rows, width, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
     gate = tl.load(x + place + width, mask=seen, other=0.0).to(tl.float32)
     opened = 0.5 * gate * (1 + tl.erf(gate * 0.7071067811865476))
     tl.store(y + row[:, None] * width + column[None, :], (value * opened).to(y.dtype.element_ty), mask=seen)
+
+
+@triton.jit
+def gated_product(
+    x, weight, bias, y, rows, depth, width,
+    BLOCK: tl.constexpr, WIDE: tl.constexpr, DEEP: tl.constexpr,
+):  # fmt: skip
+    """``gated`` of the product of x (rows, depth) and ``weight`` (2 · width, depth), ``bias`` added: both halves side by side, so that only
+    what comes out of the gate is written."""
+    blocks = tl.cdiv(width, WIDE)
+    program = tl.program_id(0).to(tl.int64)
+    row = program // blocks * BLOCK + tl.arange(0, BLOCK)
+    column = (program % blocks) * WIDE + tl.arange(0, WIDE)
+    number = tl.arange(0, DEEP)
+    seen, kept = (row < rows)[:, None], (column < width)[None, :]
+    value = tl.zeros((BLOCK, WIDE), tl.float32)
+    gate = tl.zeros((BLOCK, WIDE), tl.float32)
+    left = x + row[:, None] * depth + number[None, :]
+    right = weight + column[None, :] * depth + number[:, None]
+    for at in range(0, depth, DEEP):
+        inside = number < depth - at
+        numbers = tl.load(left + at, mask=seen & inside[None, :], other=0.0)
+        value = tl.dot(numbers, tl.load(right + at, mask=kept & inside[:, None], other=0.0), value)
+        gate = tl.dot(numbers, tl.load(right + width * depth + at, mask=kept & inside[:, None], other=0.0), gate)
+    value += tl.load(bias + column, mask=column < width, other=0.0).to(tl.float32)[None, :]
+    gate += tl.load(bias + width + column, mask=column < width, other=0.0).to(tl.float32)[None, :]
+    opened = 0.5 * gate * (1 + tl.erf(gate * 0.7071067811865476))
+    tl.store(y + row[:, None] * width + column[None, :], (value * opened).to(y.dtype.element_ty), mask=seen & kept)
 
 
 @triton.jit

@@ -4,6 +4,8 @@ torch where there is no card. Pictures are (n, channels, height, width) with cha
 from __future__ import annotations
 
 import importlib
+import itertools
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -16,10 +18,15 @@ WIDTH = 64
 """Channels that a program of the kernels over rows sees: 128 bytes of a row in 16 bits."""
 PIECES = 256
 """Into so many parts an instance's rows are cut at most, for its sums."""
+PROGRAMS = 4096
+"""With so many programs every part of a card is at work; more of them, each of less, take longer."""
 TILE = 4096
 """Numbers that a program holds at a time."""
 GROUP = 32
 """Channels of a group, at most, that share a kernel; there is another for twice as many."""
+
+PRODUCT = (128, 64, 64, 4, 3)
+"""Rows, columns and depth of what a program of a product of matrices holds at a time, its warps, and how many stages it fetches ahead."""
 
 
 @cache
@@ -67,30 +74,46 @@ def picture_of(tokens: Tensor, like: Tensor) -> Tensor:
     return picture
 
 
-def group_norm(x: Tensor, norm: nn.GroupNorm, *, instances: int | None = None, silu: bool = False, shift: Tensor | None = None) -> Tensor:
-    """``norm`` of a picture; with ``instances`` so many clips' frames are normalised together. ``shift`` (n, channels) is added before,
-    SiLU taken after."""
-    x = channels_last(x)
-    if not on_card(x):
-        x = x if shift is None else x + shift[:, :, None, None]
-        tall = x.permute(0, 2, 3, 1).reshape(instances or len(x), -1, x.shape[3], x.shape[1]).permute(0, 3, 1, 2)
-        normed: Tensor = norm(tall).permute(0, 2, 3, 1).reshape(len(x), *x.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
-        return silu_of(normed) if silu else normed
-    channels, count = x.shape[1], instances or len(x)
-    rows, size = x.numel() // channels // count, channels // norm.num_groups
+def group_norm(
+    x: Tensor | Sequence[Tensor], norm: nn.GroupNorm, *, instances: int | None = None, silu: bool = False, shift: Tensor | None = None
+) -> Tensor:
+    """``norm`` of a picture, or of several one behind the other in their channels; with ``instances`` so many clips' frames are normalised
+    together. ``shift`` (n, channels) is added before, SiLU taken after."""
+    parts = [channels_last(part) for part in ([x] if isinstance(x, Tensor) else x)]
+    if not on_card(parts[0]):
+        return _group_norm_by_torch(parts[0] if len(parts) == 1 else torch.cat(parts, 1), norm, instances, silu, shift)
+    shape, channels = parts[0].shape, sum(part.shape[1] for part in parts)
+    count = instances or shape[0]
+    rows, size = shape[0] * shape[2] * shape[3] // count, channels // norm.num_groups
     block = TILE // WIDTH
-    part = max(block, -(-rows // PIECES // block) * block)
-    pieces, blocks = -(-rows // part), -(-channels // WIDTH)
-    sums, squares = x.new_empty(2, count, pieces, channels, dtype=torch.float32)
-    scale, offset = x.new_empty(2, count, channels, dtype=torch.float32)
-    y, run = torch.empty_like(x), kernels()
-    run.channel_sums[count, pieces, blocks](x, sums, squares, rows, channels, part, BLOCK=block, WIDTH=WIDTH)
+    pieces = min(PIECES, -(-rows // block), max(1, PROGRAMS // (count * -(-channels // WIDTH))))
+    part = -(-rows // pieces // block) * block
+    pieces = -(-rows // part)
+    sums, squares = parts[0].new_empty(2, count, pieces, channels, dtype=torch.float32)
+    firsts, scale, offset = parts[0].new_empty(3, count, channels, dtype=torch.float32)
+    y = torch.empty((shape[0], channels, *shape[2:]), dtype=parts[0].dtype, device=parts[0].device, memory_format=torch.channels_last)
+    run = kernels()
+    begins = list(itertools.accumulate((picture.shape[1] for picture in parts), initial=0))
+    for begin, picture in zip(begins, parts, strict=False):
+        seen = picture.shape[1]
+        grid = (count, pieces, -(-seen // WIDTH))
+        run.channel_sums[grid](picture, firsts, sums, squares, rows, seen, part, begin, channels, BLOCK=block, WIDTH=WIDTH)
     run.group_scales[count, norm.num_groups](
-        x, x if shift is None else shift, norm.weight, norm.bias, sums, squares, scale, offset, rows, channels, size, pieces, norm.eps,
-        SHIFTED=shift is not None, WIDTH=power_of_two(size, GROUP), BLOCK=16,
+        firsts, firsts if shift is None else shift, norm.weight, norm.bias, sums, squares, scale, offset, rows, channels, size, pieces,
+        norm.eps, SHIFTED=shift is not None, WIDTH=power_of_two(size, GROUP), BLOCK=32,
     )  # fmt: skip
-    run.scaled[-(-rows // block), blocks, count](x, scale, offset, y, rows, channels, SILU=silu, BLOCK=block, WIDTH=WIDTH)
+    for begin, picture in zip(begins, parts, strict=False):
+        seen = picture.shape[1]
+        grid = (-(-rows // block), -(-seen // WIDTH), count)
+        run.scaled[grid](picture, scale, offset, y, rows, seen, begin, channels, SILU=silu, BLOCK=block, WIDTH=WIDTH)
     return y
+
+
+def _group_norm_by_torch(x: Tensor, norm: nn.GroupNorm, instances: int | None, silu: bool, shift: Tensor | None) -> Tensor:
+    x = channels_last(x if shift is None else x + shift[:, :, None, None])
+    tall = x.permute(0, 2, 3, 1).reshape(instances or len(x), -1, x.shape[3], x.shape[1]).permute(0, 3, 1, 2)
+    normed: Tensor = norm(tall).permute(0, 2, 3, 1).reshape(len(x), *x.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
+    return silu_of(normed) if silu else normed
 
 
 def add(x: Tensor, residual: Tensor, bias: Tensor) -> Tensor:
@@ -156,6 +179,27 @@ def _gated(x: Tensor) -> Tensor:
     block = TILE // wide
     kernels().gated[-(-rows // block), -(-width // wide)](x, y, rows, width, BLOCK=block, WIDTH=wide)
     return y
+
+
+def gated_product(x: Tensor, layer: nn.Linear) -> Tensor:
+    """``gated`` of a linear layer (…, channels) to (…, width), which has twice that width; on a card in 16 bits it is never there whole."""
+    if not on_card(x) or x.dtype == torch.float32 or x.dtype != layer.weight.dtype:
+        return gated(layer(x))
+    width, depth = len(layer.weight) // 2, x.shape[-1]
+    x = x.contiguous()
+    y = x.new_empty(*x.shape[:-1], width)
+    rows, (block, wide, deep, warps, most) = x.numel() // depth, PRODUCT
+    stages = min(most, _shared_memory(x.device) // (2 * deep * (block + 2 * wide)))
+    kernels().gated_product[-(-rows // block) * -(-width // wide),](
+        x, layer.weight, layer.bias, y, rows, depth, width, BLOCK=block, WIDE=wide, DEEP=deep, num_warps=warps, num_stages=stages
+    )
+    return y
+
+
+@cache
+def _shared_memory(device: torch.device) -> int:
+    """Bytes that a program of the card may have beside its registers; the least that any has where there is no card."""
+    return int(torch.cuda.get_device_properties(device).shared_memory_per_block_optin) if device.type == "cuda" else 99 << 10
 
 
 def frame_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
