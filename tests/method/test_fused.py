@@ -127,15 +127,6 @@ def test_gate(width: int) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize(("rows", "depth", "width"), [(300, 48, 100), (7, 130, 64), (130, 64, 8)])
-def test_gate_of_a_product(rows: int, depth: int, width: int) -> None:
-    layer = with_numbers(nn.Linear(depth, 2 * width)).half()
-    x = random(2, rows, depth).half()
-    value, gate = layer.float()(x.float()).chunk(2, -1)
-    ours = layers.gated_product(x, layer.half())
-    torch.testing.assert_close(ours.float(), value * nn.functional.gelu(gate), atol=2e-3, rtol=2e-3)
-
-
 @pytest.mark.parametrize(("frames", "size"), [(16, 40), (5, 8), (24, 16), (1, 20)])
 def test_attention_through_frames(frames: int, size: int) -> None:
     q, k, v = (random(2, frames, 3, 4 * size, mean=i / 9) for i in range(3))
@@ -168,7 +159,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
         return call
 
-    for name in ("add", "doubled", "frame_attention", "gated_product", "group_norm", "layer_norm"):
+    for name in ("add", "doubled", "frame_attention", "gated", "group_norm", "layer_norm"):
         monkeypatch.setattr(blocks, name, noting(name))
     return calls
 
@@ -186,7 +177,7 @@ def test_unet_with_motion(networks: Networks, monkeypatch: pytest.MonkeyPatch) -
     assert calls["group_norm"] == 2 * resnets + spatial + motion + 1
     assert calls["add"] == resnets + spatial + motion
     assert calls["layer_norm"] == 3 * (spatial + motion)
-    assert calls["gated_product"] == spatial + motion
+    assert calls["gated"] == spatial + motion
     assert calls["frame_attention"] == 2 * motion
     assert calls["doubled"] == 1
 

@@ -69,17 +69,18 @@ def test_the_seam_score_is_one_on_smooth_content_and_more_on_a_seam() -> None:
 
 @pytest.mark.parametrize("vae_scale", [4, 8])
 @pytest.mark.parametrize("scheduler", ["ddim", "euler", "dpm++"])
-def test_twice_the_size_in_overlapping_tiles(vae_scale: int, scheduler: str) -> None:
+@pytest.mark.parametrize(("overlap", "tiles"), [(0.2, 4), (0.5, 9)])
+def test_twice_the_size_in_overlapping_tiles(vae_scale: int, scheduler: str, overlap: float, tiles: int) -> None:
     networks = tiny_networks(vae_scale, controlnet=True)
     clip = smooth_clip(size=networks.size)
     steps: list[tuple[int, int]] = []
     result, report = tiled(
         networks, clip, condition(networks, "a dog"), replace(SAMPLING, scheduler=scheduler), strength=0.4,
-        on_step=lambda step, of, clean: steps.append((step, of)),
+        overlap=overlap, on_step=lambda step, of, clean: steps.append((step, of)),
     )  # fmt: skip
     assert result.shape == (3, 2 * networks.size, 2 * networks.size, 3)
     assert result.dtype == np.uint8
-    assert (report.tiles, report.controlled, report.size) == (9, True, result.shape[1:3])
+    assert (report.tiles, report.controlled, report.size) == (tiles, True, result.shape[1:3])
     assert steps == [(1, 2), (2, 2)]
     assert np.isfinite(report.seam_score)
 
@@ -153,7 +154,7 @@ def test_long_clips_are_windowed_and_tiled_at_once() -> None:
     networks = tiny_networks(motion_range=4)
     result, report = tiled(networks, smooth_clip(frames=6), condition(networks, "a dog"), replace(SAMPLING, context_overlap=2))
     assert result.shape[0] == 6
-    assert report.tiles == 9
+    assert report.tiles == 4
 
 
 @pytest.mark.parametrize("vae_scale", [4, 8])

@@ -15,7 +15,7 @@ from vcd_studio.method.conditioning import Conditioning, condition
 from vcd_studio.method.denoise import Cancelled, denoise
 from vcd_studio.method.protocols import Networks
 from vcd_studio.method.sampling import Sampling
-from vcd_studio.method.views import views_of, window_weights, windows
+from vcd_studio.method.views import overlapping, tile_size, views_of, window_weights, windows
 
 NOTHING = Conditioning(torch.zeros(1, 2, 3), torch.zeros(1, 2, 3))
 
@@ -175,3 +175,30 @@ def test_the_shortest_ways_work_too(networks: Networks, name: str, steps: int) -
         Sampling(steps=0).schedule(networks.scheduler.config)
     with pytest.raises(ValueError, match="ddim, euler, dpm"):
         Sampling(scheduler="lms").schedule(networks.scheduler.config)
+
+
+@pytest.mark.parametrize(
+    ("shape", "overlap", "larger", "side"),
+    [
+        ((128, 128), 0.2, 0.25, 72),  # 2 × 2 tiles, and not 3 × 3
+        ((128, 128), 0.5, 0.25, 64),  # there would be 3 × 3 of the larger ones too
+        ((128, 128), 0.0, 0.25, 64),
+        ((128, 128), 0.2, 0.0, 64),
+        ((128, 192), 0.2, 0.25, 80),
+        ((64, 64), 0.2, 0.25, 64),
+        ((40, 24), 0.2, 0.25, 64),
+    ],
+)
+def test_tiles_are_larger_where_fewer_will_then_do(shape: tuple[int, int], overlap: float, larger: float, side: int) -> None:
+    assert tile_size(shape, 64, overlap, 8, larger) == side
+
+
+@given(st.tuples(st.integers(1, 200), st.integers(1, 200)), st.integers(4, 64), st.floats(0, 0.9))
+def test_larger_tiles_never_cost_more_and_overlap_as_they_are_to(shape: tuple[int, int], size: int, overlap: float) -> None:
+    def cost(side: int) -> int:
+        views = views_of((1, *shape), context=1, tile=side, tile_overlap=overlapping(side, overlap))
+        return sum((v.rows.stop - v.rows.start) * (v.columns.stop - v.columns.start) for v in views)
+
+    side = tile_size(shape, size, overlap)
+    assert size <= side <= 1.25 * size
+    assert cost(side) <= cost(size)

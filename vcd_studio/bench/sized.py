@@ -101,7 +101,7 @@ def make(kind: str, count: int, networks: Networks, meter: Meter) -> Frames:
         return text_to_video(networks, conditioning, sampling, frames=count, on_step=meter.on_step)
     side = side_of(count, networks.size) // 2
     clip = np.stack([np.asarray(Image.fromarray(frame).resize((side, side))) for frame in tasks.clip()[:TILED_FRAMES]])
-    frames, report = tiled(networks, clip, conditioning, sampling, strength=1.0, overlap=TILE_OVERLAP, on_step=meter.on_step)
+    frames, report = tiled(networks, clip, conditioning, sampling, strength=1.0, overlap=TILE_OVERLAP, larger=0, on_step=meter.on_step)
     assert report.tiles == count, f"{report.tiles} tiles"
     return frames
 

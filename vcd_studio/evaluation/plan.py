@@ -178,11 +178,11 @@ STAGE_SWEEPS: dict[str, tuple[float | str, ...]] = {
     "face prompt": ("the clip's", "a close up"),
     "face strength": (0.4, 0.8, 1.0),
     "face margin": (1.5, 2.0, 3.0),
-    "tile overlap": (0.25, 0.5),
+    "tile overlap": (0.2, 0.5),
     "tile strength": (0.1, 0.2, 0.4),
 }
 """Settings of Face and Tiled, one at a time, each on the very clip that the others get (the first far prompt's)."""
-STAGE_USUAL = {"face prompt": "the clip's", "face strength": 0.8, "face margin": 2.0, "tile overlap": 0.5, "tile strength": 0.2}
+STAGE_USUAL = {"face prompt": "the clip's", "face strength": 0.8, "face margin": 2.0, "tile overlap": 0.2, "tile strength": 0.2}
 """What the stages do unasked: not done over again for a sweep."""
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vcd_studio.method.attention import remembered_prompts
 from vcd_studio.method.conditioning import Conditioning
 from vcd_studio.method.fused.running import equal_sides, quickly
 from vcd_studio.method.one_dnn import by_one_dnn
-from vcd_studio.method.recorded import repeated
+from vcd_studio.method.recorded import repeated, worth_recording
 from vcd_studio.method.savers import NOTHING_SAVED, Savers
 from vcd_studio.method.schedules import Schedule
 from vcd_studio.method.views import View, views_of
@@ -53,15 +54,14 @@ def denoise(
     def prediction(text: Tensor, noisy: Tensor, t: Tensor, *pictures: Tensor) -> Tensor:
         return predict(unet, noisy, t, text, replace(control, pictures=pictures[0]) if control else None)
 
-    windows = {(view.frames.start, view.frames.stop) for view in views}
-    alike = len(schedule) * len(views) // len(windows) if savers.every_step_alike and all(map(_stays, networks)) else 0
-    with (
-        quickly(*networks),
-        remembered_prompts(*networks),
-        by_one_dnn(*networks),
-        savers.within(unet, len(views)),
-        repeated(prediction, alike) as predicted_by,
-    ):
+    played = savers.every_step_alike and worth_recording(networks, len(schedule) * len(views))
+    with quickly(*networks) as forwards, by_one_dnn(*networks), savers.within(unet, len(views)), ExitStack() as ways:
+        if played:
+            facts = (control.scale,) if control else ()
+            predicted_by = ways.enter_context(repeated(prediction, networks, facts, forwards))
+        else:
+            ways.enter_context(remembered_prompts(*networks))
+            predicted_by = prediction
         for step, (t, scale) in enumerate(zip(schedule.timesteps, guidances, strict=True), 1):
             noisy = schedule.scale(latents, t)
             noise = torch.zeros_like(latents)
@@ -78,11 +78,6 @@ def denoise(
 def _near(t: Tensor, latents: Tensor) -> Tensor:
     """A timestep beside the latents. A card is told its value: copied there, one would wait until all that came before is done."""
     return torch.full((), t.item(), dtype=t.dtype, device=latents.device) if latents.is_cuda else t
-
-
-def _stays(network: Any) -> bool:
-    """Whether a network, if it is one, is where it is needed all the time: what comes and goes does so by a hook."""
-    return network is None or (isinstance(network, nn.Module) and not network._forward_pre_hooks)
 
 
 def predict(unet: Any, noisy: Tensor, t: Tensor, text: Tensor, control: Control | None = None) -> Tensor:

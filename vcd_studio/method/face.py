@@ -59,7 +59,7 @@ def face(
     crops = [FaceCrop.along(track, margin, clip.shape[1:3]) for track in tracks]
     for part, crop in enumerate(crops):
         generator = sampling.generator("face", part)
-        latents = encode_frames(crop.cut(clip, networks.size), networks, generator)
+        latents = encode_frames(crop.cut(clip, networks.size, networks.device), networks, generator)
         noise = noise_prior(latents.shape, sampling.gamma, generator, networks.device, networks.dtype)
         latents = denoise(
             networks.motion_unet,
@@ -107,13 +107,13 @@ class FaceCrop:
         frames = slice(self.track.first, self.track.first + len(self.squares))
         return replace(whole, **{k: v[frames] for k, v in (("positive", whole.positive), ("negative", whole.negative)) if len(v) > 1})
 
-    def cut(self, clip: Frames, size: int) -> Iterator[Tensor]:
-        """The face-centred clip: one picture (3, size, size) in -1..1 for each frame of the track."""
+    def cut(self, clip: Frames, size: int, device: torch.device | str = "cpu") -> Iterator[Tensor]:
+        """The face-centred clip: one picture (3, size, size) in -1..1 for each frame of the track, made on ``device``."""
         height, width = clip.shape[1:3]
         steps = (torch.arange(size, dtype=torch.float64) + 0.5) / size
         for frame, (left, top, side) in zip(self.track.frames, self.squares.tolist(), strict=True):
             across, down = (left + steps * side) * 2 / width - 1, (top + steps * side) * 2 / height - 1
-            yield _sample(to_tensor(clip[frame : frame + 1])[0], across, down).clamp(-1, 1)
+            yield _sample(to_tensor(clip[frame : frame + 1], device)[0], across, down).clamp(-1, 1)
 
     def paste(self, clip: Frames, crop: Tensor, others: list[FaceCrop]) -> Frames:
         """Put a crop back, feathered and with its colours matched to what surrounds it; every pixel outside stays as it is."""
@@ -178,8 +178,9 @@ class FaceCrop:
         size = crop.shape[-1]
         place = (torch.arange(size) + 0.5) / size - 0.5
         ring = torch.maximum(place.abs()[:, None], place.abs()) > 0.25
-        pairs = zip(self.cut(clip, size), crop, strict=True)
-        difference = torch.stack([(before - after.float().cpu())[:, ring].mean(-1) for before, after in pairs])
+        ring = ring.to(crop.device)
+        pairs = zip(self.cut(clip, size, crop.device), crop, strict=True)
+        difference = torch.stack([(before - after.float())[:, ring].mean(-1) for before, after in pairs]).cpu()
         around = torch.cat([difference[:1]] * 2 + [difference] + [difference[-1:]] * 2)
         return around.unfold(0, 5, 1).mean(-1)
 

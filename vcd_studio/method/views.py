@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -44,6 +45,23 @@ def windows(length: int, size: int, overlap: int) -> list[slice]:
     count = -(-(length - overlap) // (size - overlap))
     starts = [round(i * (length - size) / (count - 1)) for i in range(count)]
     return [slice(start, start + size) for start in starts]
+
+
+def tile_size(shape: Sequence[int], size: int, overlap: float, multiple: int = 1, larger: float = 0.25) -> int:
+    """The side of the tiles that cover (height, width) at the least cost: ``size``, at which a network has learnt, or more by a share of up
+    to ``larger`` where fewer of them will then do, in steps of ``multiple``. ``overlap``: the least share of a tile that neighbours have in
+    common."""
+
+    def cost(side: int) -> int:
+        counts = [len(windows(length, side, overlapping(side, overlap))) for length in shape]
+        return math.prod(counts) * math.prod(min(side, length) for length in shape)
+
+    return min(range(size, int(size * (1 + larger)) + 1, multiple), key=cost)
+
+
+def overlapping(side: int, overlap: float) -> int:
+    """Cells of a tile that a neighbour has in common with it."""
+    return min(round(overlap * side), side - 1)
 
 
 def window_weights(parts: list[slice], length: int) -> list[Tensor]:

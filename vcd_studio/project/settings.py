@@ -73,7 +73,7 @@ class GenerationSettings(_Settings):
     face_margin: Annotated[Real, Field(ge=1, le=5)] = 2.0
     face_prompt: Text = ""
     tiled_strength: Annotated[Share, Field(gt=0)] = 0.2
-    tile_overlap: Annotated[Share, Field(le=0.9)] = 0.5
+    tile_overlap: Annotated[Share, Field(le=0.9)] = 0.2
     control_scale: Annotated[Real, Field(ge=0, le=2)] = 1.0
     context_frames: Annotated[Whole, Field(ge=1, le=256)] = 16
     context_overlap: Annotated[Whole, Field(ge=0, le=255)] = 4

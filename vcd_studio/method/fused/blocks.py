@@ -29,7 +29,6 @@ from vcd_studio.method.fused.layers import (
     doubled,
     frame_attention,
     gated,
-    gated_product,
     group_norm,
     layer_norm,
     on_card,
@@ -290,8 +289,7 @@ def _feed_forward(block: Any, attended: Tensor, tokens: Tensor) -> Tensor:
         ended: Tensor = block.ff(normed) + tokens
         return ended
     tokens, normed = layer_norm(attended, block.norm3, tokens, more=_last(block.ff).bias)
-    first = block.ff.net[0].proj
-    hidden = gated_product(normed, first) if _plain(first) else gated(first(normed))
+    hidden = gated(block.ff.net[0].proj(normed))
     tokens.flatten(0, 1).addmm_(hidden.flatten(0, 1), _last(block.ff).weight.T)
     return tokens
 

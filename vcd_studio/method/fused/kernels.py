@@ -151,34 +151,6 @@ def gated(x, y, rows, width, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def gated_product(
-    x, weight, bias, y, rows, depth, width,
-    BLOCK: tl.constexpr, WIDE: tl.constexpr, DEEP: tl.constexpr,
-):  # fmt: skip
-    """``gated`` of the product of x (rows, depth) and ``weight`` (2 · width, depth), ``bias`` added: both halves side by side, so that only
-    what comes out of the gate is written."""
-    blocks = tl.cdiv(width, WIDE)
-    program = tl.program_id(0).to(tl.int64)
-    row = program // blocks * BLOCK + tl.arange(0, BLOCK)
-    column = (program % blocks) * WIDE + tl.arange(0, WIDE)
-    number = tl.arange(0, DEEP)
-    seen, kept = (row < rows)[:, None], (column < width)[None, :]
-    value = tl.zeros((BLOCK, WIDE), tl.float32)
-    gate = tl.zeros((BLOCK, WIDE), tl.float32)
-    left = x + row[:, None] * depth + number[None, :]
-    right = weight + column[None, :] * depth + number[:, None]
-    for at in range(0, depth, DEEP):
-        inside = number < depth - at
-        numbers = tl.load(left + at, mask=seen & inside[None, :], other=0.0)
-        value = tl.dot(numbers, tl.load(right + at, mask=kept & inside[:, None], other=0.0), value)
-        gate = tl.dot(numbers, tl.load(right + width * depth + at, mask=kept & inside[:, None], other=0.0), gate)
-    value += tl.load(bias + column, mask=column < width, other=0.0).to(tl.float32)[None, :]
-    gate += tl.load(bias + width + column, mask=column < width, other=0.0).to(tl.float32)[None, :]
-    opened = 0.5 * gate * (1 + tl.erf(gate * 0.7071067811865476))
-    tl.store(y + row[:, None] * width + column[None, :], (value * opened).to(y.dtype.element_ty), mask=seen & kept)
-
-
-@triton.jit
 def interleaved(a, b, c, d, bias, y, height, width, channels, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
     """A picture of twice ``height`` and ``width`` out of four (height + 1, width + 1), of its even and odd rows and columns: a from its
     upper left, b from its upper right, c and d below. The channel's bias is added."""

@@ -18,15 +18,12 @@ WIDTH = 64
 """Channels that a program of the kernels over rows sees: 128 bytes of a row in 16 bits."""
 PIECES = 256
 """Into so many parts an instance's rows are cut at most, for its sums."""
-PROGRAMS = 4096
-"""With so many programs every part of a card is at work; more of them, each of less, take longer."""
+PROGRAMS = 1024
+"""With so many programs, for the sums, every part of a card is at work; more of them, each of less, take longer."""
 TILE = 4096
 """Numbers that a program holds at a time."""
 GROUP = 32
 """Channels of a group, at most, that share a kernel; there is another for twice as many."""
-
-PRODUCT = (128, 64, 64, 4, 3)
-"""Rows, columns and depth of what a program of a product of matrices holds at a time, its warps, and how many stages it fetches ahead."""
 
 
 @cache
@@ -179,27 +176,6 @@ def _gated(x: Tensor) -> Tensor:
     block = TILE // wide
     kernels().gated[-(-rows // block), -(-width // wide)](x, y, rows, width, BLOCK=block, WIDTH=wide)
     return y
-
-
-def gated_product(x: Tensor, layer: nn.Linear) -> Tensor:
-    """``gated`` of a linear layer (…, channels) to (…, width), which has twice that width; on a card in 16 bits it is never there whole."""
-    if not on_card(x) or x.dtype == torch.float32 or x.dtype != layer.weight.dtype:
-        return gated(layer(x))
-    width, depth = len(layer.weight) // 2, x.shape[-1]
-    x = x.contiguous()
-    y = x.new_empty(*x.shape[:-1], width)
-    rows, (block, wide, deep, warps, most) = x.numel() // depth, PRODUCT
-    stages = min(most, _shared_memory(x.device) // (2 * deep * (block + 2 * wide)))
-    kernels().gated_product[-(-rows // block) * -(-width // wide),](
-        x, layer.weight, layer.bias, y, rows, depth, width, BLOCK=block, WIDE=wide, DEEP=deep, num_warps=warps, num_stages=stages
-    )
-    return y
-
-
-@cache
-def _shared_memory(device: torch.device) -> int:
-    """Bytes that a program of the card may have beside its registers; the least that any has where there is no card."""
-    return int(torch.cuda.get_device_properties(device).shared_memory_per_block_optin) if device.type == "cuda" else 99 << 10
 
 
 def frame_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
