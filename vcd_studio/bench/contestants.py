@@ -29,7 +29,9 @@ from vcd_studio.jobs.processes import last_line
 
 Answer = NDArray[np.float32]
 """What was made, for comparing: frames 0..1, latents, or the losses of a training."""
-Work = Callable[[], Answer]
+Made = NDArray[Any]
+"""The same as a side hands it out: frames may be bytes."""
+Work = Callable[[], Made]
 SIDES = ("ours", "diffusers")
 PATIENCE = 300.0
 """Seconds: by then even the compiler should have come to an end."""
@@ -83,7 +85,8 @@ class Contestant:
 
     def answer(self) -> Answer:
         """What it made the last time."""
-        return np.asarray(np.load(self._answer), np.float32)
+        made = np.load(self._answer)
+        return np.divide(made, 255, dtype=np.float32) if made.dtype == np.uint8 else np.asarray(made, np.float32)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with self._process as process:  # waits for it, after closing its stdin
@@ -123,7 +126,7 @@ def done(work: str, side: str, setup: Setup, steps: int, answer: Path) -> dict[s
     on_card = setup.device != "cpu"
     if on_card:
         torch.cuda.reset_peak_memory_stats()
-    made: list[Answer] = []
+    made: list[Made] = []
     took = seconds(lambda: made.append(doing()))
     np.save(answer, made[0])
     return {"seconds": took, "peak": torch.cuda.max_memory_allocated() / 1e9 if on_card else 0.0}

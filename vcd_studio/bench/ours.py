@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vcd_studio.bench import tasks
-from vcd_studio.bench.contestants import Answer, Work
+from vcd_studio.bench.contestants import Answer, Made, Work
 from vcd_studio.bench.tasks import Setup
 from vcd_studio.locations import packs_dir
 from vcd_studio.method.augmentation import TrainingPhoto
@@ -76,7 +76,7 @@ def denoised(setup: Setup, steps: int) -> Work:
 
 def prompted(setup: Setup, steps: int) -> Work:
     """Prompt to frames."""
-    return lambda: _shares(_t2v(networks_of(setup), _sampling(steps)))
+    return lambda: _t2v(networks_of(setup), _sampling(steps))
 
 
 def noised_again(setup: Setup, steps: int) -> Work:
@@ -84,14 +84,14 @@ def noised_again(setup: Setup, steps: int) -> Work:
     networks, sampling = networks_of(setup), _sampling(steps)
     clip = tasks.clip(setup.size)
 
-    def work() -> Answer:
+    def work() -> Made:
         conditioning = condition(networks, tasks.PROMPT, tasks.NEGATIVE)
         schedule = sampling.schedule(networks.scheduler.config).tail(tasks.STRENGTH)
         generator = torch.Generator().manual_seed(tasks.SEED)
         latents = encode_frames(to_tensor(clip), networks, generator)
         noise = torch.randn(latents.transpose(1, 2).shape, generator=generator).transpose(1, 2)  # diffusers' order of axes
         noisy = schedule.renoise(latents, noise.to(latents))
-        return _shares(to_frames(decode_latents(denoise(networks.motion_unet, noisy, conditioning, schedule, tasks.GUIDANCE), networks)))
+        return to_frames(decode_latents(denoise(networks.motion_unet, noisy, conditioning, schedule, tasks.GUIDANCE), networks))
 
     return work
 
@@ -99,21 +99,21 @@ def noised_again(setup: Setup, steps: int) -> Work:
 def faced(setup: Setup, steps: int) -> Work:
     """The Face stage, of one face."""
     clip = tasks.clip(setup.size)
-    return lambda: _shares(_face(networks_of(setup), clip, _sampling(steps)))
+    return lambda: _face(networks_of(setup), clip, _sampling(steps))
 
 
 def enlarged(setup: Setup, steps: int) -> Work:
     """The Tiled stage, to twice the size."""
     clip = tasks.clip(setup.size)
-    return lambda: _shares(_tiled(networks_of(setup), clip, _sampling(steps)))
+    return lambda: _tiled(networks_of(setup), clip, _sampling(steps))
 
 
 def whole(setup: Setup, steps: int) -> Work:
     """Text to video, Face and Tiled, each on what the one before has made."""
 
-    def work() -> Answer:
+    def work() -> Made:
         networks, sampling = networks_of(setup), _sampling(steps)
-        return _shares(_tiled(networks, _face(networks, _t2v(networks, sampling), sampling), sampling))
+        return _tiled(networks, _face(networks, _t2v(networks, sampling), sampling), sampling)
 
     return work
 
@@ -148,10 +148,6 @@ def trained(setup: Setup, steps: int) -> Work:
         return np.array([training.step().loss for _ in range(steps)], np.float32)
 
     return work
-
-
-def _shares(frames: Frames) -> Answer:
-    return np.divide(frames, 255, dtype=np.float32)
 
 
 def _numbers(latents: Tensor) -> Answer:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,7 +13,6 @@ from vcd_studio.method.attention import remembered_prompts
 from vcd_studio.method.conditioning import Conditioning
 from vcd_studio.method.fused.running import equal_sides, quickly
 from vcd_studio.method.one_dnn import by_one_dnn
-from vcd_studio.method.recorded import repeated, worth_recording
 from vcd_studio.method.savers import NOTHING_SAVED, Savers
 from vcd_studio.method.schedules import Schedule
 from vcd_studio.method.views import View, views_of
@@ -50,24 +48,12 @@ def denoise(
     words = conditioning.batches(clips)
     guidances = savers.guidances(guidance, schedule.places)
     networks = (unet, control and control.network)
-
-    def prediction(text: Tensor, noisy: Tensor, t: Tensor, *pictures: Tensor) -> Tensor:
-        return predict(unet, noisy, t, text, replace(control, pictures=pictures[0]) if control else None)
-
-    played = savers.every_step_alike and worth_recording(networks, len(schedule) * len(views))
-    with quickly(*networks) as forwards, by_one_dnn(*networks), savers.within(unet, len(views)), ExitStack() as ways:
-        if played:
-            facts = (control.scale,) if control else ()
-            predicted_by = ways.enter_context(repeated(prediction, networks, facts, forwards))
-        else:
-            ways.enter_context(remembered_prompts(*networks))
-            predicted_by = prediction
+    with quickly(*networks), remembered_prompts(*networks), by_one_dnn(*networks), savers.within(unet, len(views)):
         for step, (t, scale) in enumerate(zip(schedule.timesteps, guidances, strict=True), 1):
             noisy = schedule.scale(latents, t)
             noise = torch.zeros_like(latents)
             for view in views:
-                pictures = [control.cut(view).pictures] if control else []
-                predicted = predicted_by(words(view.frames, scale > 1), view.cut(noisy), _near(t, noisy), *pictures)
+                predicted = predict(unet, view.cut(noisy), _near(t, noisy), words(view.frames, scale > 1), control and control.cut(view))
                 view.cut(noise).add_(guide(predicted, scale) * view.weight.to(noise))
             latents, clean = schedule.step(noise, t, latents)
             if on_step:

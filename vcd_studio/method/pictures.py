@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -11,6 +12,9 @@ from torch import Tensor
 from vcd_studio.method.fused.running import quickly
 from vcd_studio.method.protocols import Frames, Networks
 
+NEAR = 128 << 20
+"""Bytes of a clip's frames that may lie on the card beside what makes them: 40 frames of 1024²."""
+
 
 def to_tensor(frames: Frames, device: torch.device | str = "cpu") -> Tensor:
     """(f, h, w, 3) 0..255 to (f, 3, h, w) -1..1."""
@@ -19,8 +23,20 @@ def to_tensor(frames: Frames, device: torch.device | str = "cpu") -> Tensor:
 
 def to_frames(pictures: Tensor) -> Frames:
     """(f, 3, h, w) -1..1 to (f, h, w, 3) 0..255."""
-    frames: Frames = ((pictures.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    frames: Frames = to_bytes(pictures).cpu().numpy()
     return frames
+
+
+def to_bytes(pictures: Tensor) -> Tensor:
+    """``to_frames``, but that they stay where the pictures are."""
+    return ((pictures.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def blank_frames(count: int, height: int, width: int, networks: Networks) -> Tensor:
+    """(f, h, w, 3) bytes, to be filled: on the networks' device where they are few, else in the machine's memory. A card that hands over
+    each picture when it is made has nothing to do until it is told of the next."""
+    size = (count, height, width, 3)
+    return torch.empty(size, dtype=torch.uint8, device=networks.device if math.prod(size) <= NEAR else "cpu")
 
 
 def _together(pictures: Iterable[Tensor], networks: Networks) -> Iterator[Tensor]:
@@ -80,11 +96,12 @@ def decode_latents(latents: Tensor, networks: Networks) -> Tensor:
 def decode_frames(latents: Tensor, networks: Networks) -> Frames:
     """A latent clip (1, c, f, h', w') to frames (f, h, w, 3). No more of them are in memory in fp32 than the VAE makes at a time."""
     count, height, width = latents.shape[2:]
-    frames, done = np.empty((count, height * networks.vae_scale, width * networks.vae_scale, 3), np.uint8), 0
+    frames, done = blank_frames(count, height * networks.vae_scale, width * networks.vae_scale, networks), 0
     for pictures in _decoded(latents, networks):
-        frames[done : done + len(pictures)] = to_frames(pictures)
+        frames[done : done + len(pictures)] = to_bytes(pictures)
         done += len(pictures)
-    return frames
+    made: Frames = frames.cpu().numpy()
+    return made
 
 
 def _decoded(latents: Tensor, networks: Networks) -> Iterator[Tensor]:

@@ -27,11 +27,6 @@ class Savers:
         """Those that are on, by name."""
         return {known.name: value for known in fields(self) if (value := getattr(self, known.name)) != known.default}
 
-    @property
-    def every_step_alike(self) -> bool:
-        """Whether a network's way through a step, guided or not, is always the same."""
-        return self.cache_every <= 1 and self.merge_tokens == 0
-
     def guidances(self, guidance: float, places: Sequence[float]) -> list[float]:
         """The guidance scale at each of ``places`` on the way from noise (0) to clean (1); 1 is none."""
         return [guidance if self.guidance_from <= place < self.guidance_until else 1.0 for place in places]

@@ -15,13 +15,10 @@ from torch.nn.functional import interpolate, pad
 from vcd_studio.method.conditioning import Conditioning
 from vcd_studio.method.denoise import Control, OnStep, denoise
 from vcd_studio.method.noise_prior import noise_prior
-from vcd_studio.method.pictures import decode_frames, encode_frames, to_frames, to_tensor
+from vcd_studio.method.pictures import blank_frames, decode_frames, encode_frames, to_bytes, to_tensor
 from vcd_studio.method.protocols import Frames, Networks
 from vcd_studio.method.sampling import Sampling
 from vcd_studio.method.views import View, overlapping, tile_size
-
-NEAR = 128 << 20
-"""Bytes of upscaled frames that a ControlNet may have beside it on the card: 40 frames of 1024²."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +53,13 @@ def tiled(
     ``overlap`` is the least share of a tile that neighbours have in common."""
     height, width = clip.shape[1] * scale, clip.shape[2] * scale
     cell = networks.vae_scale
-    large = np.empty((len(clip), height + -height % cell, width + -width % cell, 3), np.uint8)
+    large = blank_frames(len(clip), height + -height % cell, width + -width % cell, networks)
 
     def pictures() -> Iterator[Tensor]:
         """Each for the VAE as the upscaler made it; only as bytes are all of them kept."""
         for i, picture in enumerate(upscaled(clip, networks, scale)):
             picture = pad(picture, (0, -width % cell, 0, -height % cell), mode="replicate")
-            large[i] = to_frames(picture[None])[0]
+            large[i] = to_bytes(picture[None])[0]
             yield picture
 
     generator = sampling.generator("tiled")
@@ -71,7 +68,9 @@ def tiled(
     schedule = sampling.schedule(networks.scheduler.config).tail(strength)
     tile = tile_size(latents.shape[3:], networks.size // cell, overlap, halved(networks.motion_unet), larger)
     views = sampling.views(latents.shape[2:], networks.motion_range, tile=tile, tile_overlap=overlapping(tile, overlap))
-    control = Control(networks.controlnet, _near(large, networks), cell, control_scale) if networks.controlnet and control_scale else None
+    controlled = networks.controlnet and control_scale
+    control = Control(networks.controlnet, large.permute(0, 3, 1, 2), cell, control_scale) if controlled else None
+    before: Frames = large[:, :height, :width].cpu().numpy()
     latents = denoise(
         networks.motion_unet,
         schedule.renoise(latents, noise),
@@ -83,22 +82,17 @@ def tiled(
         savers=sampling.savers,
         on_step=on_step,
     )
-    frames = decode_frames(latents, networks)[:, :height, :width]
     rows, columns = tile_borders(views, cell)
+    seams = seam_score(before, rows, columns, cell)  # while a card is still at work
+    frames = decode_frames(latents, networks)[:, :height, :width]
     tiles = len({(view.rows.start, view.columns.start) for view in views})
-    score = seam_score(frames, rows, columns, cell) / seam_score(large[:, :height, :width], rows, columns, cell)
+    score = seam_score(frames, rows, columns, cell) / seams
     return frames, TiledReport(score, tiles, (height, width), control is not None)
 
 
 def halved(unet: Any) -> int:
     """A network that halves a picture n times sees it whole where its sides are multiples of 2ⁿ."""
     return int(2 ** getattr(unet, "num_upsamplers", 0))
-
-
-def _near(frames: Frames, networks: Networks) -> Tensor:
-    """Bytes (f, 3, h, w) on the networks' device, where they are few: a step that has to wait for them would cost a tenth more there."""
-    pictures = torch.from_numpy(frames).permute(0, 3, 1, 2)
-    return pictures.to(networks.device) if pictures.nbytes <= NEAR else pictures
 
 
 def upscale(clip: Frames, networks: Networks, scale: int = 2) -> Tensor:

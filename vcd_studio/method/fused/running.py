@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -30,9 +30,9 @@ def equal_sides(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def quickly(*networks: Any) -> Iterator[Mapping[Any, Forward]]:
+def quickly(*networks: Any) -> Iterator[None]:
     """While open, these networks run by ``blocks`` where that is the quicker, equal to rounding: on a card wherever they can; elsewhere
-    what doubles a picture's size, and the first blocks, which see one of equal sides. Hands out what runs in place of their forwards."""
+    what doubles a picture's size, and the first blocks, which see one of equal sides."""
     forwards: dict[Any, Forward] = {}
     for network in networks:
         if isinstance(network, nn.Module):
@@ -42,7 +42,7 @@ def quickly(*networks: Any) -> Iterator[Mapping[Any, Forward]]:
             if any(parameter.is_cuda for parameter in itertools.islice(network.parameters(), 1)):
                 _merge(network)
     with replaced_forwards(forwards):
-        yield forwards
+        yield
 
 
 def _where_quicker(module: Any, quick: Forward) -> Forward:
