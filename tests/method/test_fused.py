@@ -31,8 +31,8 @@ BOTH = pytest.mark.parametrize("place", ["card", "processor"], indirect=True)
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """On a card, but for its kernels, which are interpreted; or without one."""
     if getattr(request, "param", "card") == "card":
-        for module in (layers, blocks, running):
-            monkeypatch.setattr(module, "on_card", lambda x: not torch.is_grad_enabled())
+        for module in (layers, running):
+            monkeypatch.setattr(module, "on_card", lambda x: True)
     with torch.inference_mode():
         yield
 
@@ -81,6 +81,27 @@ def test_group_norm_of_pictures_behind_one_another() -> None:
     parts = pictures(2, 40, 5, 7, mean=2.0), pictures(2, 20, 5, 7)
     expected = silu(group_norm(torch.cat(parts, 1), 6, norm.weight, norm.bias, norm.eps))
     torch.testing.assert_close(layers.group_norm(parts, norm, silu=True), expected, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("how", ["plain", "silu", "clips", "shift", "two"])
+def test_the_way_back_through_a_group_norm(how: str) -> None:
+    with torch.inference_mode(False), torch.enable_grad():
+        norm = with_numbers(nn.GroupNorm(6, 60).requires_grad_(False))
+        x, dy = pictures(4, 60, 9, 15, mean=3.0).clone().requires_grad_(), pictures(4, 60, 9, 15).clone()
+        shift = random(4, 60).clone()
+        seen = x + shift[:, :, None, None] if how == "shift" else x
+        if how == "clips":
+            clips = seen.unflatten(0, (2, 2)).transpose(1, 2)
+            plain = group_norm(clips, 6, norm.weight, norm.bias, norm.eps).transpose(1, 2).flatten(0, 1)
+        else:
+            plain = group_norm(seen, 6, norm.weight, norm.bias, norm.eps)
+        plain = plain if how in ("plain", "clips") else silu(plain)
+        told: dict[str, Any] = {"shift": {"shift": shift}, "clips": {"instances": 2}}.get(how, {})
+        parts = x.split([40, 20], 1) if how == "two" else x
+        ours = layers.group_norm(parts, norm, silu=how not in ("plain", "clips"), **told)
+        torch.testing.assert_close(ours, plain, atol=2e-5, rtol=1e-4)
+        (expected,), (gradient,) = torch.autograd.grad(plain, x, dy), torch.autograd.grad(ours, x, dy)
+        torch.testing.assert_close(gradient, expected, atol=2e-5, rtol=1e-4)
 
 
 @BOTH
@@ -226,6 +247,21 @@ def test_a_picture_doubled_and_convolved() -> None:
     ours = layers.doubled(x, layers.phases(conv.weight), conv.bias)
     torch.testing.assert_close(ours, conv(nn.functional.interpolate(x, scale_factor=2.0)), atol=1e-4, rtol=1e-4)
     assert ours.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_learns_through_a_unet_is_told_the_same(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    with torch.inference_mode(False), torch.enable_grad():
+        unet = networks.unet.requires_grad_(False).to(memory_format=torch.channels_last)
+        noisy, t = random(2, 4, 8, 8).clone(), torch.tensor(500)
+        text = random(2, 24, 32).clone().requires_grad_()
+        (plain,) = torch.autograd.grad(unet(noisy, t, encoder_hidden_states=text).sample.pow(2).mean(), text)
+        calls = counted(monkeypatch)
+        with running.quickly(unet):
+            (ours,) = torch.autograd.grad(unet(noisy, t, encoder_hidden_states=text).sample.pow(2).mean(), text)
+        torch.testing.assert_close(ours, plain, atol=1e-7, rtol=1e-3)
+        kinds = [type(module).__name__ for module in unet.modules()]
+        assert calls["group_norm"] == 2 * kinds.count("ResnetBlock2D") + kinds.count("Transformer2DModel") + 1
+        assert "doubled" not in calls
 
 
 def test_vae(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:

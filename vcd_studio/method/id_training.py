@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from vcd_studio.method.augmentation import TrainingPhoto
+from vcd_studio.method.fused.running import quickly
 from vcd_studio.method.id_tokens import IdTokens, install
 from vcd_studio.method.photo_training import LearningOptions, PhotoTraining, StepReport, masked_loss
 from vcd_studio.method.protocols import MethodError, Networks
-from vcd_studio.method.recorded import Work, recorded
+from vcd_studio.method.recorded import Work, coarser_products, recorded
 
 __all__ = ["TEXTUAL_INVERSION", "IdTraining", "StepReport", "TrainingOptions", "masked_loss"]
 
@@ -75,7 +76,8 @@ class IdTraining(PhotoTraining):
         """Recorded at the first step, where every step is alike: not if the UNet comes and goes."""
         if self._played is None:
             comes_and_goes = bool(self.unet._forward_pre_hooks)
-            self._played = self._predicted if comes_and_goes else recorded(self._predicted, self.rows, noisy, t, ids)
+            with quickly(self.unet), coarser_products():
+                self._played = self._predicted if comes_and_goes else recorded(self._predicted, self.rows, noisy, t, ids)
         return self._played(self.rows, noisy, t, ids)
 
     def _learn(self, loss: Tensor) -> None:

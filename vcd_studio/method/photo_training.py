@@ -93,6 +93,7 @@ class PhotoTraining(ABC):
         self._latents: Tensor | None = None
         self._masks = torch.empty(0)
         self._kinds: list[Kind] = []
+        self._words: dict[str, Tensor] = {}
 
     @property
     def finished(self) -> bool:
@@ -220,9 +221,12 @@ class PhotoTraining(ABC):
         return self._embeds(self.rows, self._ids(captions))
 
     def _ids(self, captions: Sequence[str]) -> Tensor:
-        """(b, length): the words of captions."""
+        """(b, length): the words of captions, each read once."""
         tokens = [IdTokens(self.token, self.noun, self.rows.detach())]
-        return torch.cat([token_ids(expand(caption, tokens), self.networks) for caption in captions])
+        for caption in captions:
+            if caption not in self._words:
+                self._words[caption] = token_ids(expand(caption, tokens), self.networks)
+        return torch.cat([self._words[caption] for caption in captions])
 
     def _embeds(self, rows: Tensor, ids: Tensor) -> Tensor:
         with self._in_place(rows):

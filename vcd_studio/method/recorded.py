@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -24,3 +25,14 @@ def recorded(work: Work, *sample: Tensor) -> Work:
     except RuntimeError:  # no room for it, mostly: what it keeps for itself is as much as a step needs
         torch.cuda.empty_cache()
         return work
+
+
+@contextmanager
+def coarser_products() -> Iterator[None]:
+    """While open, a card multiplies matrices of fp32 in TF32: beside networks in bf16 nothing of a gradient is lost by it."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before

@@ -31,7 +31,7 @@ from vcd_studio.method.fused.layers import (
     gated,
     group_norm,
     layer_norm,
-    on_card,
+    only_run,
     phases,
     picture_of,
     tokens_of,
@@ -284,7 +284,7 @@ def _self_attention(attention: Any, tokens: Tensor) -> Tensor:
 
 def _feed_forward(block: Any, attended: Tensor, tokens: Tensor) -> Tensor:
     """A block's end. On a card its last product is made onto the sum that it is added to, in which its bias is already."""
-    if not on_card(tokens):
+    if not only_run(tokens):
         tokens, normed = layer_norm(attended, block.norm3, tokens)
         ended: Tensor = block.ff(normed) + tokens
         return ended
@@ -305,7 +305,7 @@ def _upsample(up: Any) -> Forward:
     parts: list[Tensor] = []
 
     def forward(x: Tensor, output_size: Any = None, *rest: Any, **named: Any) -> Tensor:
-        if output_size is not None or _something(*rest, *named.values()):
+        if output_size is not None or torch.is_grad_enabled() or _something(*rest, *named.values()):
             answer: Tensor = plain(x, output_size, *rest, **named)
             return answer
         if not parts or parts[0].device != x.device:

@@ -39,11 +39,11 @@ def channel_sums(
 
 @triton.jit
 def group_scales(
-    firsts, shift, weight, bias, sums, squares, scale, offset, rows, channels, size, pieces, eps,
+    firsts, shift, weight, bias, sums, squares, scale, offset, centre, narrow, rows, channels, size, pieces, eps,
     SHIFTED: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """For each of a group's ``size`` channels the two numbers that normalise it: y = scale · x + offset. ``shift`` is to be added to x
-    before."""
+    before. And for the way back: y = weight · narrow · (x - centre) + bias."""
     instance, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
     within = tl.arange(0, WIDTH)
     inside = within < size
@@ -63,8 +63,11 @@ def group_scales(
     mean = tl.where(inside, first + added + total / rows, 0.0)
     middle = tl.sum(mean, 0) / size
     spread = tl.where(inside, square - total * total / rows + rows * (mean - middle) * (mean - middle), 0.0)
-    factor = tl.load(weight + channel, mask=inside, other=0.0).to(tl.float32) / tl.sqrt(tl.sum(spread, 0) / (rows * size) + eps)
+    by = 1 / tl.sqrt(tl.sum(spread, 0) / (rows * size) + eps)
+    factor = tl.load(weight + channel, mask=inside, other=0.0).to(tl.float32) * by
     out = instance * channels + channel
+    tl.store(centre + out, middle - added, mask=inside)
+    tl.store(narrow + out, tl.zeros((WIDTH,), tl.float32) + by, mask=inside)
     tl.store(scale + out, factor, mask=inside)
     tl.store(offset + out, tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32) + (added - middle) * factor, mask=inside)
 
@@ -88,6 +91,93 @@ def scaled(
     if SILU:
         value = value * tl.sigmoid(value)
     tl.store(y + place[:, None] * whole + begin + channel[None, :], value.to(y.dtype.element_ty), mask=seen)
+
+
+@triton.jit
+def before_silu(dy, x, factor, added, SILU: tl.constexpr):
+    """The gradient of what SiLU was taken of, y = factor · x + added."""
+    if SILU:
+        y = factor * x + added
+        opened = tl.sigmoid(y)
+        dy = dy * opened * (1 + y * (1 - opened))
+    return dy
+
+
+@triton.jit
+def gradient_sums(
+    x, dy, scale, offset, centre, sums, products, rows, channels, part,
+    SILU: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """Over ``part`` of an instance's ``rows``, for each channel: the sum of the gradient dy, and of dy · (x - centre)."""
+    instance, piece, block = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
+    channel = block * WIDTH + tl.arange(0, WIDTH)
+    inside = channel < channels
+    factor = tl.load(scale + instance * channels + channel, mask=inside, other=0.0)[None, :]
+    added = tl.load(offset + instance * channels + channel, mask=inside, other=0.0)[None, :]
+    middle = tl.load(centre + instance * channels + channel, mask=inside, other=0.0)[None, :]
+    total = tl.zeros((BLOCK, WIDTH), tl.float32)
+    product = tl.zeros((BLOCK, WIDTH), tl.float32)
+    for at in range(0, part, BLOCK):
+        row = piece * part + at + tl.arange(0, BLOCK)
+        seen = (row < rows)[:, None] & inside[None, :]
+        place = (instance * rows + row)[:, None] * channels + channel[None, :]
+        value = tl.load(x + place, mask=seen, other=0.0).to(tl.float32)
+        change = before_silu(tl.load(dy + place, mask=seen, other=0.0).to(tl.float32), value, factor, added, SILU)
+        total += change
+        product += change * (value - middle)
+    out = (instance * tl.num_programs(1) + piece) * channels + channel
+    tl.store(sums + out, tl.sum(total, 0), mask=inside)
+    tl.store(products + out, tl.sum(product, 0), mask=inside)
+
+
+@triton.jit
+def gradient_scales(
+    weight, centre, narrow, sums, products, by_x, constant, rows, channels, size, pieces,
+    WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """For each of a group's ``size`` channels two of the numbers that make the gradient of x: dx = scale · dy + by_x · x + constant."""
+    instance, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    within = tl.arange(0, WIDTH)
+    inside = within < size
+    channel = group * size + within
+    total = tl.zeros((WIDTH,), tl.float32)
+    product = tl.zeros((WIDTH,), tl.float32)
+    for begin in range(0, pieces, BLOCK):
+        piece = begin + tl.arange(0, BLOCK)
+        seen = (piece < pieces)[:, None] & inside[None, :]
+        place = (instance * pieces + piece)[:, None] * channels + channel[None, :]
+        total += tl.sum(tl.load(sums + place, mask=seen, other=0.0), 0)
+        product += tl.sum(tl.load(products + place, mask=seen, other=0.0), 0)
+    out = instance * channels + channel
+    factor = tl.load(weight + channel, mask=inside, other=0.0).to(tl.float32)
+    by = tl.load(narrow + out, mask=inside, other=0.0)
+    middle = tl.load(centre + out, mask=inside, other=0.0)
+    mean = tl.sum(factor * total, 0) / (rows * size)
+    slope = by * by * by * tl.sum(factor * product, 0) / (rows * size)
+    tl.store(by_x + out, -slope, mask=inside)
+    tl.store(constant + out, slope * middle - by * mean, mask=inside)
+
+
+@triton.jit
+def gradient(
+    x, dy, scale, offset, by_x, constant, dx, rows, channels,
+    SILU: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """dx = scale · dy + by_x · x + constant, by instance and channel."""
+    piece, block, instance = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
+    channel = block * WIDTH + tl.arange(0, WIDTH)
+    inside = channel < channels
+    numbers = instance * channels + channel
+    factor = tl.load(scale + numbers, mask=inside, other=0.0)[None, :]
+    added = tl.load(offset + numbers, mask=inside, other=0.0)[None, :]
+    slope = tl.load(by_x + numbers, mask=inside, other=0.0)[None, :]
+    level = tl.load(constant + numbers, mask=inside, other=0.0)[None, :]
+    row = piece * BLOCK + tl.arange(0, BLOCK)
+    seen = (row < rows)[:, None] & inside[None, :]
+    place = (instance * rows + row)[:, None] * channels + channel[None, :]
+    value = tl.load(x + place, mask=seen, other=0.0).to(tl.float32)
+    change = before_silu(tl.load(dy + place, mask=seen, other=0.0).to(tl.float32), value, factor, added, SILU)
+    tl.store(dx + place, (factor * change + slope * value + level).to(dx.dtype.element_ty), mask=seen)
 
 
 @triton.jit

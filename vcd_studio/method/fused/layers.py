@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -34,7 +35,12 @@ def kernels() -> Any:
 
 def on_card(x: Tensor) -> bool:
     """Whether the kernels may be had for it."""
-    return x.is_cuda and not torch.is_grad_enabled() and refusal(x.device) is None
+    return x.is_cuda and refusal(x.device) is None
+
+
+def only_run(x: Tensor) -> bool:
+    """Whether those may be had through which no gradient goes."""
+    return on_card(x) and not torch.is_grad_enabled()
 
 
 @cache
@@ -75,35 +81,98 @@ def group_norm(
     x: Tensor | Sequence[Tensor], norm: nn.GroupNorm, *, instances: int | None = None, silu: bool = False, shift: Tensor | None = None
 ) -> Tensor:
     """``norm`` of a picture, or of several one behind the other in their channels; with ``instances`` so many clips' frames are normalised
-    together. ``shift`` (n, channels) is added before, SiLU taken after."""
+    together. ``shift`` (n, channels) is added before, SiLU taken after. A gradient goes back through it to a single picture alone."""
     parts = [channels_last(part) for part in ([x] if isinstance(x, Tensor) else x)]
     if not on_card(parts[0]):
         return _group_norm_by_torch(parts[0] if len(parts) == 1 else torch.cat(parts, 1), norm, instances, silu, shift)
+    if torch.is_grad_enabled():
+        whole = parts[0] if len(parts) == 1 else channels_last(torch.cat(parts, 1))
+        learning: Tensor = _LearningGroupNorm.apply(whole, norm, instances, silu, shift)
+        return learning
+    return _group_norm(parts, norm, instances, silu, shift)[0]
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """How rows and channels are shared out among programs, for their sums."""
+
+    rows: int
+    channels: int
+    count: int
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        return self.count, self.pieces, -(-self.channels // WIDTH)
+
+    @property
+    def pieces(self) -> int:
+        return -(-self.rows // self.part)
+
+    @property
+    def part(self) -> int:
+        """Rows to a piece: whole blocks."""
+        block = TILE // WIDTH
+        pieces = min(PIECES, -(-self.rows // block), max(1, PROGRAMS // (self.count * -(-self.channels // WIDTH))))
+        return -(-self.rows // pieces // block) * block
+
+
+def _group_norm(
+    parts: Sequence[Tensor], norm: nn.GroupNorm, instances: int | None, silu: bool, shift: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """And, for the way back, (4, instances, channels): scale, offset, centre and how narrow each is made."""
     shape, channels = parts[0].shape, sum(part.shape[1] for part in parts)
     count = instances or shape[0]
     rows, size = shape[0] * shape[2] * shape[3] // count, channels // norm.num_groups
-    block = TILE // WIDTH
-    pieces = min(PIECES, -(-rows // block), max(1, PROGRAMS // (count * -(-channels // WIDTH))))
-    part = -(-rows // pieces // block) * block
-    pieces = -(-rows // part)
-    sums, squares = parts[0].new_empty(2, count, pieces, channels, dtype=torch.float32)
-    firsts, scale, offset = parts[0].new_empty(3, count, channels, dtype=torch.float32)
+    block, cut = TILE // WIDTH, _Cut(rows, channels, count)
+    sums, squares = parts[0].new_empty(2, count, cut.pieces, channels, dtype=torch.float32)
+    firsts, *numbers = made = parts[0].new_empty(5, count, channels, dtype=torch.float32)
     y = torch.empty((shape[0], channels, *shape[2:]), dtype=parts[0].dtype, device=parts[0].device, memory_format=torch.channels_last)
     run = kernels()
     begins = list(itertools.accumulate((picture.shape[1] for picture in parts), initial=0))
     for begin, picture in zip(begins, parts, strict=False):
         seen = picture.shape[1]
-        grid = (count, pieces, -(-seen // WIDTH))
-        run.channel_sums[grid](picture, firsts, sums, squares, rows, seen, part, begin, channels, BLOCK=block, WIDTH=WIDTH)
+        grid = (count, cut.pieces, -(-seen // WIDTH))
+        run.channel_sums[grid](picture, firsts, sums, squares, rows, seen, cut.part, begin, channels, BLOCK=block, WIDTH=WIDTH)
     run.group_scales[count, norm.num_groups](
-        firsts, firsts if shift is None else shift, norm.weight, norm.bias, sums, squares, scale, offset, rows, channels, size, pieces,
+        firsts, firsts if shift is None else shift, norm.weight, norm.bias, sums, squares, *numbers, rows, channels, size, cut.pieces,
         norm.eps, SHIFTED=shift is not None, WIDTH=power_of_two(size, GROUP), BLOCK=32,
     )  # fmt: skip
     for begin, picture in zip(begins, parts, strict=False):
         seen = picture.shape[1]
         grid = (-(-rows // block), -(-seen // WIDTH), count)
-        run.scaled[grid](picture, scale, offset, y, rows, seen, begin, channels, SILU=silu, BLOCK=block, WIDTH=WIDTH)
-    return y
+        run.scaled[grid](picture, numbers[0], numbers[1], y, rows, seen, begin, channels, SILU=silu, BLOCK=block, WIDTH=WIDTH)
+    return y, made[1:]
+
+
+class _LearningGroupNorm(torch.autograd.Function):
+    """What it is made of is frozen: a gradient goes to the picture, and to nothing else."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, norm: nn.GroupNorm, instances: int | None, silu: bool, shift: Tensor | None) -> Tensor:
+        y, numbers = _group_norm([x], norm, instances, silu, shift)
+        ctx.save_for_backward(x, numbers)
+        ctx.norm, ctx.silu = norm, silu
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, (scale, offset, centre, narrow) = ctx.saved_tensors
+        dy, norm, (count, channels) = channels_last(gradients[0]), ctx.norm, scale.shape
+        rows, size = x.numel() // channels // count, channels // norm.num_groups
+        block, cut = TILE // WIDTH, _Cut(rows, channels, count)
+        sums, products = x.new_empty(2, count, cut.pieces, channels, dtype=torch.float32)
+        by_x, constant = x.new_empty(2, count, channels, dtype=torch.float32)
+        dx, run = torch.empty_like(x), kernels()
+        run.gradient_sums[cut.grid](
+            x, dy, scale, offset, centre, sums, products, rows, channels, cut.part, SILU=ctx.silu, BLOCK=block, WIDTH=WIDTH
+        )
+        run.gradient_scales[count, norm.num_groups](
+            norm.weight, centre, narrow, sums, products, by_x, constant, rows, channels, size, cut.pieces,
+            WIDTH=power_of_two(size, GROUP), BLOCK=32,
+        )  # fmt: skip
+        grid = (-(-rows // block), -(-channels // WIDTH), count)
+        run.gradient[grid](x, dy, scale, offset, by_x, constant, dx, rows, channels, SILU=ctx.silu, BLOCK=block, WIDTH=WIDTH)
+        return dx, None, None, None, None
 
 
 def _group_norm_by_torch(x: Tensor, norm: nn.GroupNorm, instances: int | None, silu: bool, shift: Tensor | None) -> Tensor:
@@ -116,7 +185,7 @@ def _group_norm_by_torch(x: Tensor, norm: nn.GroupNorm, instances: int | None, s
 def add(x: Tensor, residual: Tensor, bias: Tensor) -> Tensor:
     """x + residual + bias by channel, of pictures."""
     x, residual = channels_last(x), channels_last(residual)
-    if not on_card(x):
+    if not only_run(x):
         return (x + residual).add_(bias[:, None, None])
     channels = x.shape[1]
     rows, block = x.numel() // channels, TILE // WIDTH
@@ -139,7 +208,7 @@ def layer_norm(
     To that, ``places`` (frames, channels) is added by the frame that a token is of, where there are ``cells`` of them to a frame; and to
     the sum itself ``more`` (channels).
     """
-    if not on_card(x):
+    if not only_run(x):
         total = x if residual is None else x + residual
         y = norm(total)
         y = y if places is None else y + places.repeat_interleave(cells, 0).repeat(x.numel() // places.numel() // cells, 1).view_as(x)
@@ -160,7 +229,7 @@ def layer_norm(
 
 def gated(x: Tensor) -> Tensor:
     """(…, 2 · width) to (…, width): the first half, times GELU of the second."""
-    return _gated(x) if on_card(x) else _gated_by_torch(x)
+    return _gated(x) if only_run(x) else _gated_by_torch(x)
 
 
 def _gated_by_torch(x: Tensor) -> Tensor:
@@ -180,7 +249,7 @@ def _gated(x: Tensor) -> Tensor:
 
 def frame_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     """(clips, frames, cells, channels) each, rows equally far apart: every cell of a clip attends through its frames."""
-    if not on_card(q):
+    if not only_run(q):
         apart = (t.unflatten(3, (heads, -1)).permute(0, 2, 3, 1, 4) for t in (q, k, v))
         seen: Tensor = scaled_dot_product_attention(*apart).permute(0, 3, 1, 2, 4).flatten(3)
         return seen
@@ -213,7 +282,7 @@ def doubled(x: Tensor, parts: list[Tensor], bias: Tensor) -> Tensor:
     seen = [conv2d(channels_last(x), part, None, padding=1) for part in parts]
     channels = len(bias)
     y = torch.empty((n, channels, 2 * height, 2 * width), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    if not on_card(x):
+    if not only_run(x):
         for number, part in enumerate(seen):
             down, across = divmod(number, 2)
             y[:, :, down::2, across::2] = part[:, :, down : down + height, across : across + width]
