@@ -189,7 +189,14 @@ def test_unet_with_motion(networks: Networks, monkeypatch: pytest.MonkeyPatch) -
     unet, noisy, t = networks.motion_unet, random(2, 4, 3, 4, 4), torch.tensor(500)
     text = random(2, 24, 32).repeat_interleave(3, 0)
     plain = unet(noisy, t, encoder_hidden_states=text).sample
-    calls = counted(monkeypatch)
+    calls, anew, sum_up = counted(monkeypatch), [], layers._sum_up
+
+    def summed(x: Tensor, residual: Tensor | None = None, bias: Tensor | None = None) -> Any:
+        if residual is None:
+            anew.append(x)
+        return sum_up(x, residual, bias)
+
+    monkeypatch.setattr(layers, "_sum_up", summed)
     with running.quickly(unet):
         ours = unet(noisy, t, encoder_hidden_states=text).sample
     torch.testing.assert_close(ours, plain, atol=2e-5, rtol=1e-4)
@@ -201,6 +208,8 @@ def test_unet_with_motion(networks: Networks, monkeypatch: pytest.MonkeyPatch) -
     assert calls["gated"] == spatial + motion
     assert calls["frame_attention"] == 2 * motion
     assert calls["doubled"] == 1
+    of_convolutions = 2 + 1 + 1 + 1  # conv_in's, into the first block and as the last skip; down, its skip; up
+    assert len(anew) == resnets + of_convolutions, "behind sums they are known"
 
 
 @BOTH

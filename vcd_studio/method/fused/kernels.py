@@ -9,61 +9,78 @@ import triton.language as tl
 
 @triton.jit
 def channel_sums(
-    x, firsts, sums, squares, rows, channels, part, begin, whole,
-    BLOCK: tl.constexpr, WIDTH: tl.constexpr,
+    x, residual, bias, y, firsts, sums, squares, rows, channels, part,
+    ADDED: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """Over ``part`` of an instance's ``rows``, for each channel: the sum of x - x₀ and of its square, x₀ being the instance's first row.
+    """Over ``part`` of a frame's ``rows``, for each channel: the sum of x - x₀ and of its square, x₀ being the frame's first row.
 
-    Taken from x₀ and not from 0, so that a large mean leaves the spread its digits. x has ``channels`` of the ``whole``, from ``begin`` on.
+    Taken from x₀ and not from 0, so that a large mean leaves the spread its digits. Where ``ADDED``, they are those of y = x + residual +
+    the channel's bias, which is made on the way.
     """
-    instance, piece, block = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
+    frame, piece, block = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
     channel = block * WIDTH + tl.arange(0, WIDTH)
     inside = channel < channels
-    row_zero = tl.load(x + instance * rows * channels + channel, mask=inside, other=0.0)
+    start = frame * rows * channels + channel
+    first = tl.load(x + start, mask=inside, other=0.0).to(tl.float32)
+    if ADDED:
+        added = tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
+        first = first + tl.load(residual + start, mask=inside, other=0.0).to(tl.float32) + added
+        first = first.to(y.dtype.element_ty).to(tl.float32)
     if piece == 0:
-        tl.store(firsts + instance * whole + begin + channel, row_zero.to(tl.float32), mask=inside)
-    first = row_zero.to(tl.float32)
+        tl.store(firsts + frame * channels + channel, first, mask=inside)
     total = tl.zeros((BLOCK, WIDTH), tl.float32)
     square = tl.zeros((BLOCK, WIDTH), tl.float32)
     for at in range(0, part, BLOCK):
         row = piece * part + at + tl.arange(0, BLOCK)
         seen = (row < rows)[:, None] & inside[None, :]
-        place = (instance * rows + row)[:, None] * channels + channel[None, :]
-        apart = tl.where(seen, tl.load(x + place, mask=seen, other=0.0).to(tl.float32) - first[None, :], 0.0)
+        place = (frame * rows + row)[:, None] * channels + channel[None, :]
+        value = tl.load(x + place, mask=seen, other=0.0).to(tl.float32)
+        if ADDED:
+            value = value + tl.load(residual + place, mask=seen, other=0.0).to(tl.float32) + added[None, :]
+            rounded = value.to(y.dtype.element_ty)
+            tl.store(y + place, rounded, mask=seen)
+            value = rounded.to(tl.float32)
+        apart = tl.where(seen, value - first[None, :], 0.0)
         total += apart
         square += apart * apart
-    out = (instance * tl.num_programs(1) + piece) * whole + begin + channel
+    out = (frame * tl.num_programs(1) + piece) * channels + channel
     tl.store(sums + out, tl.sum(total, 0), mask=inside)
     tl.store(squares + out, tl.sum(square, 0), mask=inside)
 
 
 @triton.jit
 def group_scales(
-    firsts, shift, weight, bias, sums, squares, scale, offset, centre, narrow, rows, channels, size, pieces, eps,
+    firsts, shift, weight, bias, sums, squares, scale, offset, centre, narrow, rows, frames, channels, size, pieces, part, eps,
     SHIFTED: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """For each of a group's ``size`` channels the two numbers that normalise it: y = scale · x + offset. ``shift`` is to be added to x
-    before. And for the way back: y = weight · narrow · (x - centre) + bias."""
+    """For each of a group's ``size`` channels the two numbers that normalise it, over ``frames`` frames together: y = scale · x + offset.
+    ``shift`` is to be added to x before. And for the way back: y = weight · narrow · (x - centre) + bias."""
     instance, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
     within = tl.arange(0, WIDTH)
     inside = within < size
     channel = group * size + within
+    first = tl.load(firsts + instance * frames * channels + channel, mask=inside, other=0.0)
     total = tl.zeros((WIDTH,), tl.float32)
     square = tl.zeros((WIDTH,), tl.float32)
-    for begin in range(0, pieces, BLOCK):
+    for begin in range(0, frames * pieces, BLOCK):
         piece = begin + tl.arange(0, BLOCK)
-        seen = (piece < pieces)[:, None] & inside[None, :]
-        place = (instance * pieces + piece)[:, None] * channels + channel[None, :]
-        total += tl.sum(tl.load(sums + place, mask=seen, other=0.0), 0)
-        square += tl.sum(tl.load(squares + place, mask=seen, other=0.0), 0)
+        seen = (piece < frames * pieces)[:, None] & inside[None, :]
+        frame = instance * frames + piece // pieces
+        count = tl.minimum(rows - piece % pieces * part, part).to(tl.float32)[:, None]
+        further = tl.load(firsts + frame[:, None] * channels + channel[None, :], mask=seen, other=0.0) - first[None, :]
+        place = (instance * frames * pieces + piece)[:, None] * channels + channel[None, :]
+        apart = tl.load(sums + place, mask=seen, other=0.0)
+        apart_squared = tl.load(squares + place, mask=seen, other=0.0)
+        total += tl.sum(tl.where(seen, apart + count * further, 0.0), 0)
+        square += tl.sum(tl.where(seen, apart_squared + further * (2 * apart + count * further), 0.0), 0)
     added = tl.zeros((WIDTH,), tl.float32)
     if SHIFTED:
         added = tl.load(shift + instance * channels + channel, mask=inside, other=0.0).to(tl.float32)
-    first = tl.load(firsts + instance * channels + channel, mask=inside, other=0.0)
-    mean = tl.where(inside, first + added + total / rows, 0.0)
+    cells = rows * frames
+    mean = tl.where(inside, first + added + total / cells, 0.0)
     middle = tl.sum(mean, 0) / size
-    spread = tl.where(inside, square - total * total / rows + rows * (mean - middle) * (mean - middle), 0.0)
-    by = 1 / tl.sqrt(tl.sum(spread, 0) / (rows * size) + eps)
+    spread = tl.where(inside, square - total * total / cells + cells * (mean - middle) * (mean - middle), 0.0)
+    by = 1 / tl.sqrt(tl.sum(spread, 0) / (cells * size) + eps)
     factor = tl.load(weight + channel, mask=inside, other=0.0).to(tl.float32) * by
     out = instance * channels + channel
     tl.store(centre + out, middle - added, mask=inside)
@@ -178,20 +195,6 @@ def gradient(
     value = tl.load(x + place, mask=seen, other=0.0).to(tl.float32)
     change = before_silu(tl.load(dy + place, mask=seen, other=0.0).to(tl.float32), value, factor, added, SILU)
     tl.store(dx + place, (factor * change + slope * value + level).to(dx.dtype.element_ty), mask=seen)
-
-
-@triton.jit
-def sums_of_three(x, residual, bias, y, rows, channels, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
-    """y = x + residual + the channel's bias."""
-    piece, block = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    channel = block * WIDTH + tl.arange(0, WIDTH)
-    inside = channel < channels
-    added = tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
-    row = piece * BLOCK + tl.arange(0, BLOCK)
-    seen = (row < rows)[:, None] & inside[None, :]
-    place = row[:, None] * channels + channel[None, :]
-    value = tl.load(x + place, mask=seen, other=0.0).to(tl.float32) + tl.load(residual + place, mask=seen, other=0.0).to(tl.float32)
-    tl.store(y + place, (value + added[None, :]).to(y.dtype.element_ty), mask=seen)
 
 
 @triton.jit

@@ -4,9 +4,8 @@ torch where there is no card. Pictures are (n, channels, height, width) with cha
 from __future__ import annotations
 
 import importlib
-import itertools
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -17,14 +16,17 @@ from torch.nn.functional import silu as silu_of
 
 WIDTH = 64
 """Channels that a program of the kernels over rows sees: 128 bytes of a row in 16 bits."""
+PART = 512
+"""Rows that a program sums up: with fewer of them, putting its warps' sums together takes the longer."""
 PIECES = 256
-"""Into so many parts an instance's rows are cut at most, for its sums."""
-PROGRAMS = 1024
-"""With so many programs, for the sums, every part of a card is at work; more of them, each of less, take longer."""
+"""Into so many parts rows are cut at most, for their sums."""
 TILE = 4096
 """Numbers that a program holds at a time."""
 GROUP = 32
 """Channels of a group, at most, that share a kernel; there is another for twice as many."""
+Sums = tuple[Tensor, Tensor]
+"""A picture's first row (n, channels), and for each piece of its rows the sum of what is beyond that, and of its square (2, n, pieces,
+channels)."""
 
 
 @cache
@@ -92,56 +94,56 @@ def group_norm(
     return _group_norm(parts, norm, instances, silu, shift)[0]
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """How rows and channels are shared out among programs, for their sums."""
-
-    rows: int
-    channels: int
-    count: int
-
-    @property
-    def grid(self) -> tuple[int, int, int]:
-        return self.count, self.pieces, -(-self.channels // WIDTH)
-
-    @property
-    def pieces(self) -> int:
-        return -(-self.rows // self.part)
-
-    @property
-    def part(self) -> int:
-        """Rows to a piece: whole blocks."""
-        block = TILE // WIDTH
-        pieces = min(PIECES, -(-self.rows // block), max(1, PROGRAMS // (self.count * -(-self.channels // WIDTH))))
-        return -(-self.rows // pieces // block) * block
+def part_of(rows: int) -> int:
+    """Rows that a program sums up: whole blocks, and so many that there are not too many sums."""
+    block = TILE // WIDTH
+    return max(min(PART, -(-rows // block) * block), -(-rows // PIECES // block) * block)
 
 
 def _group_norm(
     parts: Sequence[Tensor], norm: nn.GroupNorm, instances: int | None, silu: bool, shift: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """And, for the way back, (4, instances, channels): scale, offset, centre and how narrow each is made."""
-    shape, channels = parts[0].shape, sum(part.shape[1] for part in parts)
-    count = instances or shape[0]
-    rows, size = shape[0] * shape[2] * shape[3] // count, channels // norm.num_groups
-    block, cut = TILE // WIDTH, _Cut(rows, channels, count)
-    sums, squares = parts[0].new_empty(2, count, cut.pieces, channels, dtype=torch.float32)
-    firsts, *numbers = made = parts[0].new_empty(5, count, channels, dtype=torch.float32)
-    y = torch.empty((shape[0], channels, *shape[2:]), dtype=parts[0].dtype, device=parts[0].device, memory_format=torch.channels_last)
-    run = kernels()
-    begins = list(itertools.accumulate((picture.shape[1] for picture in parts), initial=0))
-    for begin, picture in zip(begins, parts, strict=False):
-        seen = picture.shape[1]
-        grid = (count, cut.pieces, -(-seen // WIDTH))
-        run.channel_sums[grid](picture, firsts, sums, squares, rows, seen, cut.part, begin, channels, BLOCK=block, WIDTH=WIDTH)
+    frames, _, *size = parts[0].shape
+    channels, rows, count = sum(part.shape[1] for part in parts), math.prod(size), instances or frames
+    known = [_known_sums(part) or _sum_up(part)[1] for part in parts]
+    firsts, sums = (known[0] if len(known) == 1 else [torch.cat(each, -1) for each in zip(*known, strict=True)])
+    scale, offset, *others = numbers = parts[0].new_empty(4, count, channels, dtype=torch.float32)
+    y = torch.empty((frames, channels, *size), dtype=parts[0].dtype, device=parts[0].device, memory_format=torch.channels_last)
+    run, wide = kernels(), channels // norm.num_groups
     run.group_scales[count, norm.num_groups](
-        firsts, firsts if shift is None else shift, norm.weight, norm.bias, sums, squares, *numbers, rows, channels, size, cut.pieces,
-        norm.eps, SHIFTED=shift is not None, WIDTH=power_of_two(size, GROUP), BLOCK=32,
+        firsts, firsts if shift is None else shift, norm.weight, norm.bias, sums[0], sums[1], scale, offset, *others,
+        rows, frames // count, channels, wide, sums.shape[2], part_of(rows), norm.eps,
+        SHIFTED=shift is not None, WIDTH=power_of_two(wide, GROUP), BLOCK=32,
     )  # fmt: skip
-    for begin, picture in zip(begins, parts, strict=False):
+    block, begin, rows = TILE // WIDTH, 0, rows * frames // count
+    for picture in parts:
         seen = picture.shape[1]
         grid = (-(-rows // block), -(-seen // WIDTH), count)
-        run.scaled[grid](picture, numbers[0], numbers[1], y, rows, seen, begin, channels, SILU=silu, BLOCK=block, WIDTH=WIDTH)
-    return y, made[1:]
+        run.scaled[grid](picture, scale, offset, y, rows, seen, begin, channels, SILU=silu, BLOCK=block, WIDTH=WIDTH)
+        begin += seen
+    return y, numbers
+
+
+def _sum_up(x: Tensor, residual: Tensor | None = None, bias: Tensor | None = None) -> tuple[Tensor, Sums]:
+    """x + residual + bias by channel, or x itself; and its sums."""
+    frames, channels, *size = x.shape
+    rows = math.prod(size)
+    part = part_of(rows)
+    sums = x.new_empty(2, frames, -(-rows // part), channels, dtype=torch.float32)
+    firsts = x.new_empty(frames, channels, dtype=torch.float32)
+    y = x if residual is None else torch.empty_like(x)
+    kernels().channel_sums[frames, sums.shape[2], -(-channels // WIDTH)](
+        x, x if residual is None else residual, x if bias is None else bias, y, firsts, sums[0], sums[1], rows, channels, part,
+        ADDED=residual is not None, BLOCK=TILE // WIDTH, WIDTH=WIDTH,
+    )  # fmt: skip
+    return y, (firsts, sums)
+
+
+def _known_sums(x: Tensor) -> Sums | None:
+    """What ``add`` has summed up on its way."""
+    known: Sums | None = getattr(x, "channel_sums", None)
+    return known
 
 
 class _LearningGroupNorm(torch.autograd.Function):
@@ -159,18 +161,19 @@ class _LearningGroupNorm(torch.autograd.Function):
         x, (scale, offset, centre, narrow) = ctx.saved_tensors
         dy, norm, (count, channels) = channels_last(gradients[0]), ctx.norm, scale.shape
         rows, size = x.numel() // channels // count, channels // norm.num_groups
-        block, cut = TILE // WIDTH, _Cut(rows, channels, count)
-        sums, products = x.new_empty(2, count, cut.pieces, channels, dtype=torch.float32)
+        block, blocks, part = TILE // WIDTH, -(-channels // WIDTH), part_of(rows)
+        pieces = -(-rows // part)
+        sums, products = x.new_empty(2, count, pieces, channels, dtype=torch.float32)
         by_x, constant = x.new_empty(2, count, channels, dtype=torch.float32)
         dx, run = torch.empty_like(x), kernels()
-        run.gradient_sums[cut.grid](
-            x, dy, scale, offset, centre, sums, products, rows, channels, cut.part, SILU=ctx.silu, BLOCK=block, WIDTH=WIDTH
+        run.gradient_sums[count, pieces, blocks](
+            x, dy, scale, offset, centre, sums, products, rows, channels, part, SILU=ctx.silu, BLOCK=block, WIDTH=WIDTH
         )
         run.gradient_scales[count, norm.num_groups](
-            norm.weight, centre, narrow, sums, products, by_x, constant, rows, channels, size, cut.pieces,
+            norm.weight, centre, narrow, sums, products, by_x, constant, rows, channels, size, pieces,
             WIDTH=power_of_two(size, GROUP), BLOCK=32,
         )  # fmt: skip
-        grid = (-(-rows // block), -(-channels // WIDTH), count)
+        grid = (-(-rows // block), blocks, count)
         run.gradient[grid](x, dy, scale, offset, by_x, constant, dx, rows, channels, SILU=ctx.silu, BLOCK=block, WIDTH=WIDTH)
         return dx, None, None, None, None
 
@@ -183,14 +186,13 @@ def _group_norm_by_torch(x: Tensor, norm: nn.GroupNorm, instances: int | None, s
 
 
 def add(x: Tensor, residual: Tensor, bias: Tensor) -> Tensor:
-    """x + residual + bias by channel, of pictures."""
+    """x + residual + bias by channel, of pictures. On a card the answer carries its channels' sums to the norm that it goes to: nobody may
+    change it on the way."""
     x, residual = channels_last(x), channels_last(residual)
     if not only_run(x):
         return (x + residual).add_(bias[:, None, None])
-    channels = x.shape[1]
-    rows, block = x.numel() // channels, TILE // WIDTH
-    y = torch.empty_like(x)
-    kernels().sums_of_three[-(-rows // block), -(-channels // WIDTH)](x, residual, bias, y, rows, channels, BLOCK=block, WIDTH=WIDTH)
+    y, sums = _sum_up(x, residual, bias)
+    y.channel_sums = sums  # type: ignore[attr-defined]
     return y
 
 
