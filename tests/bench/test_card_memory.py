@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,9 @@ def test_each_cap_has_a_worker_of_its_own_that_does_every_stage(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_what_a_stage_gives_up_and_why_one_fails_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_stage_gives_up_and_why_one_fails_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("VCD_HOME", str(tmp_path))
     write_pack(packs_dir() / PACK, torch.float32, small=True)
     project, calls = film(tmp_path, SMALL_SIZE), 0
@@ -43,7 +47,9 @@ def test_what_a_stage_gives_up_and_why_one_fails_are_told(tmp_path: Path, monkey
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     enqueue(project)
-    lines = {line.what: line for line in told(12, work("cpu", 12, {**STAGES, "t2v": too_large_at_first, "face": never}))}
+    work("cpu", 12, {**STAGES, "t2v": too_large_at_first, "face": never})
+    peaks = dict(json.loads(line) for line in capsys.readouterr().out.splitlines())
+    lines = {line.what: line for line in told(12, peaks)}
     t2v, face, tiled = (lines[f"{TITLES[name]}, 12 GB"] for name in ("t2v", "face", "tiled"))
     assert isinstance(t2v, Figure)
     assert t2v.note.startswith("the VAE sees at most")
@@ -68,3 +74,11 @@ def test_a_worker_that_dies_is_a_reason(tmp_path: Path) -> None:
     peaks, last = card_memory._worker("no-such-device", None, tmp_path / "log")
     assert peaks == {}
     assert "no-such-device" in last
+
+
+def test_a_worker_that_is_cut_off_has_told_what_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_long(command: list[str], **_: object) -> None:
+        raise subprocess.TimeoutExpired(command, 400, output=b'a word of a library\n["t2v", 6.0]\n["save", 0.1]\n')
+
+    monkeypatch.setattr(subprocess, "run", too_long)
+    assert card_memory._worker("cuda:0", 8, tmp_path / "log") == ({"t2v": 6.0, "save": 0.1}, "the worker was not done within 400 s")

@@ -1,6 +1,7 @@
 """How much of a card's memory each stage takes, and the smallest card that it fits: real jobs by a real worker that may take only so much.
 
-``python -m vcd_studio.bench.card_memory DEVICE GB`` is that worker, in a process of its own; it says each stage's peak when it ends.
+``python -m vcd_studio.bench.card_memory DEVICE GB`` is that worker, in a process of its own; it says a stage's peak as soon as the stage ends,
+so that a worker that is cut off has told what it did.
 """
 
 from __future__ import annotations
@@ -92,15 +93,15 @@ def enqueue(project: Project) -> None:
 
 
 def _worker(device: str, cap: int | None, log: Path) -> tuple[dict[str, float], str]:
-    """Peaks in GB by stage, and the last words of a worker that ended before it could say them."""
+    """Peaks in GB by stage, and the last words of a worker that ended before it could say all of them."""
     command = [sys.executable, "-m", __name__, device, *([str(cap)] if cap else [])]
     with log.open("w") as out:
         try:
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=out, text=True, timeout=SECONDS, check=False)
-        except subprocess.TimeoutExpired:
-            return {}, f"the worker was not done within {SECONDS:.0f} s"
-    lines = done.stdout.splitlines()
-    return (json.loads(lines[-1]), "") if done.returncode == 0 else ({}, last_line(log))
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=out, timeout=SECONDS, check=False)
+            told, last = done.stdout, last_line(log) if done.returncode else ""
+        except subprocess.TimeoutExpired as error:
+            told, last = error.stdout or b"", f"the worker was not done within {SECONDS:.0f} s"
+    return dict(json.loads(line) for line in told.splitlines() if line.startswith(b"[")), last
 
 
 def told(cap: int | None, peaks: Mapping[str, float], last: str = "") -> Iterator[Line]:
@@ -120,10 +121,9 @@ def told(cap: int | None, peaks: Mapping[str, float], last: str = "") -> Iterato
 
 @dataclass(frozen=True)
 class Measured:
-    """A stage whose peak in GB is put into ``peaks``, whether it ends well or not."""
+    """A stage whose peak in GB is said, whether it ends well or not."""
 
     stage: StageFunction
-    peaks: dict[str, float]
 
     def __call__(self, context: StageContext) -> str | None:
         on_card = context.device != "cpu"
@@ -133,7 +133,7 @@ class Measured:
             return self.stage(context)
         finally:
             peak = torch.cuda.max_memory_allocated() / 1e9 if on_card else 0.0
-            self.peaks[context.stage.name] = peak
+            print(json.dumps([context.stage.name, peak]), flush=True)
 
 
 class CappedKeeper(NetworkKeeper):
@@ -152,15 +152,13 @@ class CappedKeeper(NetworkKeeper):
         return min(super().room(), int(self._cap * 1e9)) if self._cap else super().room()
 
 
-def work(device: str, cap: int | None, stages: Mapping[str, StageFunction] = STAGES) -> dict[str, float]:
-    """Every job that waits, as a worker does them; hands back the stages' peaks in GB."""
-    peaks: dict[str, float] = {}
-    measured = {name: Measured(stage, peaks) for name, stage in stages.items()}
+def work(device: str, cap: int | None, stages: Mapping[str, StageFunction] = STAGES) -> None:
+    """Every job that waits, as a worker does them; says the stages' peaks in GB, a line of JSON for each."""
+    measured = {name: Measured(stage) for name, stage in stages.items()}
     with Store() as store, Lease(device) as lease, WakeUp(device) as wake_up:
         worker = Worker(store, lease, wake_up, measured)
         worker.networks = CappedKeeper(device, cap)
         worker.run(once=True)
-    return peaks
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -172,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.cap and given.device != "cpu":
         _, whole = torch.cuda.mem_get_info(torch.device(given.device))
         torch.cuda.set_per_process_memory_fraction(given.cap * 1e9 / whole, torch.device(given.device))
-    print(json.dumps(work(given.device, given.cap)))
+    work(given.device, given.cap)
     return 0
 
 
