@@ -1,7 +1,7 @@
 """How much of a card's memory each stage takes, and the smallest card that it fits: real jobs by a real worker that may take only so much.
 
-``python -m vcd_studio.bench.card_memory DEVICE GB`` is that worker, in a process of its own; it says a stage's peak as soon as the stage ends,
-so that a worker that is cut off has told what it did.
+``python -m vcd_studio.bench.card_memory DEVICE GB`` is that worker, in a process of its own; it says a stage's peak as soon as the stage
+ends, so that a worker that is cut off has told what it did.
 """
 
 from __future__ import annotations

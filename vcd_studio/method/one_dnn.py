@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -35,26 +36,36 @@ def by_one_dnn(*networks: Any) -> Iterator[None]:
         yield
 
 
+@cache
 def _has_one_dnn() -> bool:
     """The operations are those that torch's own compiler writes; they have no public name."""
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def _fits(hidden: Tensor, layer: nn.Linear) -> bool:
-    single = hidden.dtype == layer.weight.dtype == torch.float32
-    return single and hidden.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.is_grad_enabled()
+def only_run_on_cpu(x: Tensor) -> bool:
+    """In fp32 on a CPU, and no gradient goes through it."""
+    return x.dtype == torch.float32 and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.is_grad_enabled()
 
 
-def _product(hidden: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(hidden, weight, bias, then, [], "none")
-    return product
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A linear layer, by oneDNN where it can."""
+    return _product(x, weight, bias) if _fits(x, weight) else linear(x, weight, bias)
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
+    made: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "none")
+    return made
+
+
+def _fits(x: Tensor, weight: Tensor) -> bool:
+    return only_run_on_cpu(x) and weight.dtype == torch.float32 and _has_one_dnn()
 
 
 def _linear(layer: nn.Linear) -> Callable[..., Tensor]:
     whole: Callable[..., Tensor] = layer.forward
 
     def forward(input: Tensor) -> Tensor:
-        return _product(input, layer.weight, layer.bias) if _fits(input, layer) else whole(input)
+        return _product(input, layer.weight, layer.bias) if _fits(input, layer.weight) else whole(input)
 
     return forward
 
@@ -72,7 +83,7 @@ def _gated(block: Any) -> Callable[..., Tensor]:
         if hidden.device.type != "cpu" or gated.bias is None:
             return whole(hidden, *others, **named)
         (into, gate), (into_bias, gate_bias) = gated.weight.chunk(2), gated.bias.chunk(2)  # now: networks come and go between devices
-        if _fits(hidden, gated):
+        if _fits(hidden, gate):
             opened = _product(hidden, gate, gate_bias, "gelu")
             hidden = torch.ops.mkldnn._linear_pointwise.binary(hidden, opened, into, into_bias, "mul")
         else:  # apart: as one they go into a tensor twice as wide, whose halves are then read with gaps

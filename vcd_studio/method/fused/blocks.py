@@ -20,9 +20,9 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel, Tra
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D, CrossAttnUpBlockMotion, UpBlockMotion
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, linear, scaled_dot_product_attention
+from torch.nn.functional import conv2d
 
-from vcd_studio.method.attention import is_plain_attention
+from vcd_studio.method.attention import attend, is_plain_attention
 from vcd_studio.method.fused.layers import (
     add,
     channels_last,
@@ -37,6 +37,7 @@ from vcd_studio.method.fused.layers import (
     tokens_of,
 )
 from vcd_studio.method.fused.projections import projections
+from vcd_studio.method.one_dnn import product
 
 Forward = Callable[..., Any]
 
@@ -92,7 +93,7 @@ def _something(*values: Any) -> bool:
 
 def _project(tokens: Tensor, layer: Any) -> Tensor:
     """A linear layer, or a convolution of one cell, which is the same."""
-    return linear(tokens, layer.weight.flatten(1), layer.bias)
+    return product(tokens, layer.weight.flatten(1), layer.bias)
 
 
 def _fits_resnet(block: Any) -> bool:
@@ -129,7 +130,7 @@ def _beside(parts: Sequence[Tensor], shortcut: Any) -> Tensor:
         return parts[0] if len(parts) == 1 else torch.cat(list(parts), 1)
     first, *others = (tokens_of(channels_last(part)) for part in parts)
     weight, *weights = shortcut.weight.flatten(1).split([part.shape[1] for part in parts], 1)
-    tokens = linear(first, weight, shortcut.bias)
+    tokens = product(first, weight, shortcut.bias)
     for other, weight in zip(others, weights, strict=True):
         tokens.flatten(0, 1).addmm_(other.flatten(0, 1), weight.T)
     return picture_of(tokens, parts[0])
@@ -195,7 +196,7 @@ def _transformer(transformer: Any) -> Forward:
         tokens = _project(tokens_of(group_norm(x, transformer.norm)), transformer.proj_in)
         for block in transformer.transformer_blocks:
             tokens = _spatial_block(block, tokens, encoder_hidden_states)
-        out = picture_of(linear(tokens, transformer.proj_out.weight.flatten(1)), x)
+        out = picture_of(product(tokens, transformer.proj_out.weight.flatten(1)), x)
         out = add(out, each(x, len(tokens)), transformer.proj_out.bias)
         return Transformer2DModelOutput(sample=out) if return_dict else (out,)
 
@@ -230,7 +231,7 @@ def _motion(transformer: Any) -> Forward:
         tokens = _project(tokens_of(group_norm(x, transformer.norm, instances=len(x) // num_frames)), transformer.proj_in)
         for block in transformer.transformer_blocks:
             tokens = _motion_block(block, tokens, num_frames)
-        return add(picture_of(linear(tokens, transformer.proj_out.weight), x), x, transformer.proj_out.bias)
+        return add(picture_of(product(tokens, transformer.proj_out.weight), x), x, transformer.proj_out.bias)
 
     return forward
 
@@ -278,7 +279,7 @@ def _self_attention(attention: Any, tokens: Tensor) -> Tensor:
         answer: Tensor = attention(tokens)
         return answer
     q, k, v = (part.unflatten(2, (attention.heads, -1)).transpose(1, 2) for part in projections(attention, tokens))
-    seen: Tensor = attention.to_out[0](scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+    seen: Tensor = attention.to_out[0](attend(q, k, v).transpose(1, 2).flatten(2))
     return seen
 
 
@@ -317,8 +318,8 @@ def _upsample(up: Any) -> Forward:
 
 KINDS = {
     ResnetBlock2D: Quicker(_fits_resnet, _resnet, "input_tensor"),
-    Transformer2DModel: Quicker(_fits_transformer, _transformer),
-    AnimateDiffTransformer3D: Quicker(_fits_motion, _motion),
+    Transformer2DModel: Quicker(_fits_transformer, _transformer, everywhere=True),
+    AnimateDiffTransformer3D: Quicker(_fits_motion, _motion, everywhere=True),
     UpBlockMotion: Quicker(_fits_up_block, _up_block),
     CrossAttnUpBlockMotion: Quicker(_fits_up_block, _up_block),
     Upsample2D: Quicker(_fits_upsample, _upsample, everywhere=True),

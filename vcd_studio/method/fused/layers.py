@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, gelu, scaled_dot_product_attention
+from torch.nn.functional import conv2d, gelu
 from torch.nn.functional import silu as silu_of
+
+from vcd_studio.method.attention import attend
 
 WIDTH = 64
 """Channels that a program of the kernels over rows sees: 128 bytes of a row in 16 bits."""
@@ -253,7 +255,7 @@ def frame_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     """(clips, frames, cells, channels) each, rows equally far apart: every cell of a clip attends through its frames."""
     if not only_run(q):
         apart = (t.unflatten(3, (heads, -1)).permute(0, 2, 3, 1, 4) for t in (q, k, v))
-        seen: Tensor = scaled_dot_product_attention(*apart).permute(0, 3, 1, 2, 4).flatten(3)
+        seen: Tensor = attend(*apart).permute(0, 3, 1, 2, 4).flatten(3)
         return seen
     clips, frames, cells, channels = q.shape
     size, stride = channels // heads, q.stride(2)

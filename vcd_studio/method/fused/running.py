@@ -32,7 +32,7 @@ def equal_sides(count: int) -> Iterator[None]:
 @contextmanager
 def quickly(*networks: Any) -> Iterator[None]:
     """While open, these networks run by ``blocks`` where that is the quicker, equal to rounding: on a card wherever they can; elsewhere
-    what doubles a picture's size, and the first blocks, which see one of equal sides."""
+    transformers, what doubles a picture's size, and the first blocks, which see one of equal sides."""
     forwards: dict[Any, Forward] = {}
     for network in networks:
         if isinstance(network, nn.Module):
@@ -67,7 +67,6 @@ def _one_side_first(network: Any, quick: dict[Any, Forward]) -> Iterator[tuple[A
         resnet, transformer = first.resnets[0], first.attentions[0]
         if resnet in quick and transformer in quick:
             yield resnet, _one_side(resnet, quick[resnet])
-            yield transformer, _all_sides(transformer, quick[transformer])
 
 
 def _one_for_all(forward: Forward) -> Forward:
@@ -83,15 +82,6 @@ def _one_side(resnet: Any, quick: Forward) -> Forward:
     def run(input_tensor: Tensor, temb: Tensor) -> Any:
         rows = len(input_tensor) // _SIDES.get()
         return (quick if on_card(input_tensor) else plain)(input_tensor[:rows], temb[:rows])
-
-    return run
-
-
-def _all_sides(transformer: Any, quick: Forward) -> Forward:
-    plain = transformer.forward
-
-    def run(hidden_states: Tensor, *rest: Any, **named: Any) -> Any:
-        return (quick if on_card(hidden_states) or _SIDES.get() > 1 else plain)(hidden_states, *rest, **named)
 
     return run
 
