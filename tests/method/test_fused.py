@@ -15,6 +15,7 @@ from torch.nn.functional import group_norm, layer_norm, scaled_dot_product_atten
 
 from vcd_studio.method.denoise import predict
 from vcd_studio.method.fused import blocks, layers, projections, running
+from vcd_studio.method.fused import group_norm as group_norms
 from vcd_studio.method.protocols import Networks
 
 pytest.importorskip("triton", reason="torch's builds for NVIDIA cards on Linux bring it")
@@ -31,7 +32,7 @@ BOTH = pytest.mark.parametrize("place", ["card", "processor"], indirect=True)
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """On a card, but for its kernels, which are interpreted; or without one."""
     if getattr(request, "param", "card") == "card":
-        for module in (layers, running):
+        for module in (layers, group_norms, running):
             monkeypatch.setattr(module, "on_card", lambda x: True)
     with torch.inference_mode():
         yield
@@ -56,23 +57,23 @@ def with_numbers(layer: Any) -> Any:
 def test_group_norm(channels: int, groups: int, mean: float) -> None:
     norm = with_numbers(nn.GroupNorm(groups, channels, eps=1e-5))
     x = pictures(3, channels, 9, 15, mean=mean)
-    ours = layers.group_norm(x, norm)
+    ours = group_norms.group_norm(x, norm)
     exact = norm.double()(x.double()).float()
     torch.testing.assert_close(ours, exact, atol=5e-4, rtol=1e-4)  # at a mean of 300, torch itself is 0.2 off
     assert ours.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_group_norm_of_many_rows_in_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "PIECES", 5)
+    monkeypatch.setattr(group_norms, "PIECES", 5)
     norm = with_numbers(nn.GroupNorm(4, 12))
     x = pictures(2, 12, 31, 33, mean=4.0)
-    torch.testing.assert_close(layers.group_norm(x, norm, silu=True), silu(norm(x)), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(group_norms.group_norm(x, norm, silu=True), silu(norm(x)), atol=1e-5, rtol=1e-4)
 
 
 @BOTH
 def test_group_norm_after_a_shift_of_channels() -> None:
     norm, x, shift = with_numbers(nn.GroupNorm(8, 32)), pictures(2, 32, 8, 8), random(2, 32)
-    torch.testing.assert_close(layers.group_norm(x, norm, shift=shift), norm(x + shift[:, :, None, None]), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(group_norms.group_norm(x, norm, shift=shift), norm(x + shift[:, :, None, None]), atol=1e-5, rtol=1e-4)
 
 
 @BOTH
@@ -80,7 +81,7 @@ def test_group_norm_of_pictures_behind_one_another() -> None:
     norm = with_numbers(nn.GroupNorm(6, 60))
     parts = pictures(2, 40, 5, 7, mean=2.0), pictures(2, 20, 5, 7)
     expected = silu(group_norm(torch.cat(parts, 1), 6, norm.weight, norm.bias, norm.eps))
-    torch.testing.assert_close(layers.group_norm(parts, norm, silu=True), expected, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(group_norms.group_norm(parts, norm, silu=True), expected, atol=2e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("how", ["plain", "silu", "clips", "shift", "two"])
@@ -98,7 +99,7 @@ def test_the_way_back_through_a_group_norm(how: str) -> None:
         plain = plain if how in ("plain", "clips") else silu(plain)
         told: dict[str, Any] = {"shift": {"shift": shift}, "clips": {"instances": 2}}.get(how, {})
         parts = x.split([40, 20], 1) if how == "two" else x
-        ours = layers.group_norm(parts, norm, silu=how not in ("plain", "clips"), **told)
+        ours = group_norms.group_norm(parts, norm, silu=how not in ("plain", "clips"), **told)
         torch.testing.assert_close(ours, plain, atol=2e-5, rtol=1e-4)
         (expected,), (gradient,) = torch.autograd.grad(plain, x, dy), torch.autograd.grad(ours, x, dy)
         torch.testing.assert_close(gradient, expected, atol=2e-5, rtol=1e-4)
@@ -109,13 +110,13 @@ def test_group_norm_of_clips() -> None:
     norm, x = with_numbers(nn.GroupNorm(8, 32)), pictures(2 * 3, 32, 4, 5)
     clips = x.unflatten(0, (2, 3)).transpose(1, 2)
     expected = group_norm(clips, 8, norm.weight, norm.bias).transpose(1, 2).flatten(0, 1)
-    torch.testing.assert_close(layers.group_norm(x, norm, instances=2), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(group_norms.group_norm(x, norm, instances=2), expected, atol=1e-5, rtol=1e-4)
 
 
 @BOTH
 def test_sums() -> None:
     x, residual, bias = pictures(2, 70, 5, 3), pictures(2, 70, 3, 5).transpose(2, 3), random(70)
-    torch.testing.assert_close(layers.add(x, residual, bias), x + residual + bias[:, None, None])
+    torch.testing.assert_close(group_norms.add(x, residual, bias), x + residual + bias[:, None, None])
 
 
 @BOTH
@@ -172,7 +173,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     calls: dict[str, int] = {}
 
     def noting(name: str) -> Any:
-        layer = getattr(layers, name)
+        layer = getattr(blocks, name)
 
         def call(*rest: Any, **named: Any) -> Any:
             calls[name] = calls.get(name, 0) + 1
@@ -189,14 +190,14 @@ def test_unet_with_motion(networks: Networks, monkeypatch: pytest.MonkeyPatch) -
     unet, noisy, t = networks.motion_unet, random(2, 4, 3, 4, 4), torch.tensor(500)
     text = random(2, 24, 32).repeat_interleave(3, 0)
     plain = unet(noisy, t, encoder_hidden_states=text).sample
-    calls, anew, sum_up = counted(monkeypatch), [], layers._sum_up
+    calls, anew, sum_up = counted(monkeypatch), [], group_norms._sum_up
 
     def summed(x: Tensor, residual: Tensor | None = None, bias: Tensor | None = None) -> Any:
         if residual is None:
             anew.append(x)
         return sum_up(x, residual, bias)
 
-    monkeypatch.setattr(layers, "_sum_up", summed)
+    monkeypatch.setattr(group_norms, "_sum_up", summed)
     with running.quickly(unet):
         ours = unet(noisy, t, encoder_hidden_states=text).sample
     torch.testing.assert_close(ours, plain, atol=2e-5, rtol=1e-4)
@@ -324,11 +325,12 @@ def test_pictures_of_any_size_have_programs_enough(monkeypatch: pytest.MonkeyPat
             grids.append(grid)
             return lambda *_, **__: None
 
-    monkeypatch.setattr(layers, "kernels", Grids)
+    for module in (layers, group_norms):
+        monkeypatch.setattr(module, "kernels", Grids)
     with torch.device("meta"):
         x, norm, bias = torch.empty(1, 512, 4096, 4096), nn.GroupNorm(32, 512), torch.empty(512)
-        layers.group_norm(x, norm)
-        layers.add(x, x, bias)
+        group_norms.group_norm(x, norm)
+        group_norms.add(x, x, bias)
         layers.doubled(x[..., :2048, :2048], layers.phases(torch.empty(512, 512, 3, 3)), bias)
         layers.layer_norm(torch.empty(1, 4096 * 4096, 320), nn.LayerNorm(320))
         layers.gated(torch.empty(1, 4096 * 4096, 2560))

@@ -23,13 +23,12 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from vcd_studio.method.attention import attend, is_plain_attention
+from vcd_studio.method.fused.group_norm import add, group_norm
 from vcd_studio.method.fused.layers import (
-    add,
     channels_last,
     doubled,
     frame_attention,
     gated,
-    group_norm,
     layer_norm,
     only_run,
     phases,
