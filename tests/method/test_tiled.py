@@ -93,23 +93,24 @@ def test_odd_sizes_come_out_exactly_and_without_a_controlnet(networks: Networks)
 
 
 def test_tiles_that_disagree_leave_no_seam_because_they_are_fused_at_every_step() -> None:
-    def score(overlap: int) -> float:
+    def score(side: int, tile: int, overlap: int) -> float:
         """The seam score where every tile, at every step, is predicted with an error of its own."""
         errors = iter(torch.randn(200, generator=torch.Generator().manual_seed(4)).tolist())
 
         def moody(noisy: torch.Tensor, t: torch.Tensor, **rest: Any) -> Any:
             return SimpleNamespace(sample=torch.full_like(noisy, next(errors)))
 
-        y, x = torch.meshgrid(torch.linspace(0, 6, 64), torch.linspace(0, 6, 64), indexing="ij")
-        start = (torch.sin(x) + torch.cos(y)).expand(1, 4, 2, 64, 64)
-        views = SAMPLING.views((2, 64, 64), 16, tile=16, tile_overlap=overlap)
+        y, x = torch.meshgrid(torch.linspace(0, 6, side), torch.linspace(0, 6, side), indexing="ij")
+        start = (torch.sin(x) + torch.cos(y)).expand(1, 4, 2, side, side)
+        views = SAMPLING.views((2, side, side), 16, tile=tile, tile_overlap=overlap)
         plan = SAMPLING.schedule({"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012}).tail(0.8)
         clean = denoise(moody, start, condition(tiny_networks(), "a dog"), plan, 1, views=views)
         frames = ((clean[0, :3] - clean.min()) / (clean.max() - clean.min()) * 255).to(torch.uint8).movedim(0, -1).numpy()
         return seam_score(frames, *tile_borders(views, 1))
 
-    assert score(overlap=0) > 1.5
-    assert score(overlap=8) < 1.05
+    assert score(64, tile=16, overlap=0) > 1.5
+    assert score(64, tile=16, overlap=8) < 1.05
+    assert score(128, tile=72, overlap=14) < 1.05, "the usual four of them"
 
 
 def test_upscalers_of_any_factor_end_at_the_wanted_size(networks: Networks) -> None:
