@@ -48,7 +48,7 @@ def test_what_a_stage_gives_up_and_why_one_fails_are_told(
 
     enqueue(project)
     work("cpu", 12, {**STAGES, "t2v": too_large_at_first, "face": never})
-    peaks = dict(json.loads(line) for line in capsys.readouterr().out.splitlines())
+    peaks = dict(json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("["))
     lines = {line.what: line for line in told(12, peaks)}
     t2v, face, tiled = (lines[f"{TITLES[name]}, 12 GB"] for name in ("t2v", "face", "tiled"))
     assert isinstance(t2v, Figure)

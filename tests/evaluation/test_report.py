@@ -123,7 +123,7 @@ def test_settings_of_the_stages_have_their_sections(tmp_path: Path) -> None:
         measured += [row for v in STAGE_SWEEPS[axis] for row in rows(slug_of(f"{axis} {v}"), axis, v, seam=1.02, **stage)]
     text = told(Measured(measured), tmp_path)
     assert "Seam score of Tiled: 1.000 [1.000, 1.000]" in text
-    assert line(text, "| 0.25 ").count("1.020 [1.020, 1.020]") == 1
+    assert line(text, "| 0.2 ").count("1.020 [1.020, 1.020]") == 1
     assert {"face-strength.svg", "tile-overlap.svg"} <= {path.name for path in tmp_path.iterdir()}
 
 

@@ -85,13 +85,17 @@ class Contestant:
 
     def answer(self) -> Answer:
         """What it made the last time."""
-        made = np.load(self._answer)
-        return np.divide(made, 255, dtype=np.float32) if made.dtype == np.uint8 else np.asarray(made, np.float32)
+        return comparable(np.load(self._answer))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with self._process as process:  # waits for it, after closing its stdin
             if error is not None:
                 process.kill()
+
+
+def comparable(made: Made) -> Answer:
+    """Bytes of frames as shares."""
+    return np.divide(made, 255, dtype=np.float32) if made.dtype == np.uint8 else np.asarray(made, np.float32)
 
 
 def fresh(folder: Path) -> dict[str, str]:
