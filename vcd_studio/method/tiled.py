@@ -49,7 +49,7 @@ def tiled(
     control_scale: float = 1.0,
     on_step: OnStep | None = None,
 ) -> tuple[Frames, TiledReport]:
-    """The clip ``scale`` times as large, in tiles of the model's size, or up to ``larger`` times that more where fewer will then do;
+    """The clip ``scale`` times as large, in tiles of the model's size, or larger by a share of up to ``larger`` where fewer will then do;
     ``overlap`` is the least share of a tile that neighbours have in common."""
     height, width = clip.shape[1] * scale, clip.shape[2] * scale
     cell = networks.vae_scale
