@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
-from vcd_studio.method.attention import MOST_ROWS, attend_plainly, distinct_rows, plainly_attending, remembered_prompts
+from vcd_studio.method.attention import FEW, MOST_ROWS, attend, attend_plainly, distinct_rows, plainly_attending, remembered_prompts
 from vcd_studio.method.one_dnn import by_one_dnn
 from vcd_studio.method.protocols import Networks
 
@@ -99,3 +99,13 @@ def test_a_prompt_that_travels_is_not_kept_frame_by_frame(networks: Networks, ro
         handle.remove()
     assert len(calls) == (1 if remembered else 2)
     assert torch.equal(once, again)
+
+
+@pytest.mark.parametrize(("keys", "fused"), [(FEW, 0), (FEW + 1, 1)])
+def test_few_keys_are_attended_to_in_plain_steps(keys: int, fused: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(keys)
+    q, k, v = (torch.randn(2, 4, length, 8, generator=generator) for length in (20, keys, keys))
+    kernel, calls = torch.nn.functional.scaled_dot_product_attention, []
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", lambda *given: calls.append(given) or kernel(*given))
+    torch.testing.assert_close(attend(q, k, v), kernel(q, k, v), atol=1e-6, rtol=1e-5)
+    assert len(calls) == fused

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from tiny import WIDTH, WORDS, tiny_networks
 
+from vcd_studio.method import photo_training
 from vcd_studio.method.augmentation import CAPTIONS, SHARES, TrainingPhoto, augment, frame_subject, is_close_up, view
-from vcd_studio.method.conditioning import encode
+from vcd_studio.method.conditioning import encode, token_ids
 from vcd_studio.method.id_tokens import IdTokens, install
 from vcd_studio.method.id_training import IdTraining, TrainingOptions, masked_loss
 from vcd_studio.method.protocols import MethodError, Networks
@@ -220,3 +221,15 @@ def test_one_process_may_generate_train_and_generate_again(networks: Networks) -
     again = IdTraining(networks, [photo()], "dog", "<rex>", TrainingOptions(tokens=5, batch=1, bank=1))
     assert len(again.tokens().embeddings) == 5
     assert np.isfinite(again.step().loss)
+
+
+def test_a_caption_is_read_once(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = IdTraining(networks, [photo()], "dog", "<rex>", TrainingOptions(steps=4, bank=2, batch=3))
+    read: list[str] = []
+    monkeypatch.setattr(photo_training, "token_ids", lambda caption, networks: read.append(caption) or token_ids(caption, networks))
+    captions = ["a photo of a <rex>", "a <rex> outside", "a photo of a <rex>"]
+    ids = training._ids(captions)
+    assert torch.equal(training._ids(captions[:2]), ids[:2])
+    assert torch.equal(ids[0], ids[2])
+    assert not torch.equal(ids[0], ids[1])
+    assert len(read) == 2

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vcd_studio.method.recorded import recorded
+from vcd_studio.method.recorded import coarser_products, recorded
 
 
 def work(x: Tensor, y: Tensor) -> Tensor:
@@ -41,3 +41,11 @@ def test_on_a_card_it_is_recorded_if_that_can_be(error: Exception | None, monkey
     ((given, shown),) = seen
     assert given is work
     assert shown[0] is sample[0]
+
+
+def test_products_are_coarser_for_a_while_alone() -> None:
+    matmul = torch.backends.cuda.matmul
+    assert not matmul.allow_tf32
+    with coarser_products():
+        assert matmul.allow_tf32
+    assert not matmul.allow_tf32

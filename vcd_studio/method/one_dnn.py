@@ -42,11 +42,6 @@ def _has_one_dnn() -> bool:
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def only_run_on_cpu(x: Tensor) -> bool:
-    """In fp32 on a CPU, and no gradient goes through it."""
-    return x.dtype == torch.float32 and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.is_grad_enabled()
-
-
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A linear layer, by oneDNN where it can."""
     return _product(x, weight, bias) if _fits(x, weight) else linear(x, weight, bias)
@@ -58,7 +53,9 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none")
 
 
 def _fits(x: Tensor, weight: Tensor) -> bool:
-    return only_run_on_cpu(x) and weight.dtype == torch.float32 and _has_one_dnn()
+    """In fp32 on a CPU, and no gradient goes through it."""
+    single = x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu"
+    return single and not torch.is_autocast_enabled("cpu") and not torch.is_grad_enabled() and _has_one_dnn()
 
 
 def _linear(layer: nn.Linear) -> Callable[..., Tensor]:
