@@ -16,6 +16,7 @@ from vcd_studio.method.conditioning import encode, token_ids
 from vcd_studio.method.id_tokens import IdTokens, install
 from vcd_studio.method.id_training import IdTraining, TrainingOptions, masked_loss
 from vcd_studio.method.protocols import MethodError, Networks
+from vcd_studio.method.tape import Tape
 
 OPTIONS = TrainingOptions(tokens=2, steps=6, batch=2, bank=6, learning_rate=1e-2)
 
@@ -59,6 +60,19 @@ def test_training_lowers_the_loss_on_a_fixed_batch(prediction_type: str) -> None
         losses.append(training.step().loss)
     assert losses[-1] < losses[0]
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
+
+
+def test_a_cpu_plays_its_steps_from_a_tape_and_learns_the_same(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    def learnt() -> IdTraining:
+        training = IdTraining(networks, [photo()], "dog", "<rex>", OPTIONS)
+        while not training.finished:
+            training.step()
+        return training
+
+    played = learnt()
+    assert isinstance(played._played, Tape)
+    monkeypatch.setattr("vcd_studio.method.id_training.recorded", lambda work, *sample: work)
+    torch.testing.assert_close(played.rows, learnt().rows, rtol=1e-3, atol=1e-4)
 
 
 def test_only_the_id_rows_change_and_no_network_learns(networks: Networks) -> None:

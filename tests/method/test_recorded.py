@@ -1,4 +1,4 @@
-"""Steps recorded for a card: without one, the step itself; and where a card cannot."""
+"""Steps recorded: for a card as it can, for a CPU on a tape; and where neither can, the step itself."""
 
 from __future__ import annotations
 
@@ -9,14 +9,26 @@ import torch
 from torch import Tensor
 
 from vcd_studio.method.recorded import coarser_products, recorded
+from vcd_studio.method.tape import Tape
 
 
 def work(x: Tensor, y: Tensor) -> Tensor:
     return x * y
 
 
-def test_on_a_cpu_work_is_itself() -> None:
-    assert recorded(work, torch.ones(2), torch.ones(2)) is work
+def by_chance(x: Tensor) -> Tensor:
+    return x + torch.rand(2)
+
+
+def test_on_a_cpu_work_is_played_from_a_tape() -> None:
+    sample = torch.ones(2), torch.ones(2)
+    played = recorded(work, *sample)
+    assert isinstance(played, Tape)
+    assert torch.equal(played(torch.full((2,), 3.0), torch.full((2,), 2.0)), torch.full((2,), 6.0))
+
+
+def test_what_cannot_be_taped_is_itself() -> None:
+    assert recorded(by_chance, torch.ones(2)) is by_chance
 
 
 class OnCard(Tensor):

@@ -1,10 +1,10 @@
-"""Linear layers and gated feed-forwards by oneDNN, on a CPU and for networks that are run and not learnt."""
+"""Linear layers, gated feed-forwards and convolutions by oneDNN, on a CPU and for networks that are run and not learnt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -56,6 +56,35 @@ def _fits(x: Tensor, weight: Tensor) -> bool:
     """In fp32 on a CPU, and no gradient goes through it."""
     single = x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu"
     return single and not torch.is_autocast_enabled("cpu") and not torch.is_grad_enabled() and _has_one_dnn()
+
+
+WEIGHT_OF = {torch.ops.aten.convolution.default: 1, torch.ops.aten.convolution_backward.default: 2}
+"""Which of its arguments is a convolution's weight, and of the way back through one."""
+
+
+def packed(operation: Any, args: Sequence[Any]) -> Callable[[], Tensor] | None:
+    """A convolution of pictures, or the way back through one to its input, as a function of nothing; None where that cannot be.
+
+    Its weight, which is not to change, lies as oneDNN wants it. torch lays it so each time: some 6 % of a training step of pocket's UNet.
+    """
+    x, weight = args[0], args[WEIGHT_OF[operation]]
+    if weight.ndim != 4 or not x.dtype == weight.dtype == torch.float32 or x.device.type != "cpu" or not _has_one_dnn():
+        return None
+    if operation is torch.ops.aten.convolution.default:
+        _, _, bias, stride, padding, dilation, transposed, _, groups = args
+        return None if transposed else _packed(x, weight, bias, stride, padding, dilation, groups)
+    *_, stride, padding, dilation, transposed, _, groups, wanted = args
+    if transposed or groups != 1 or {*stride, *dilation} != {1} or wanted != [True, False, False]:
+        return None
+    turned = weight.flip(2, 3).transpose(0, 1).contiguous()
+    left = [side - 1 - cells for side, cells in zip(weight.shape[2:], padding, strict=True)]
+    return _packed(x, turned, None, stride, left, dilation, 1) if min(left) >= 0 else None
+
+
+def _packed(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int) -> Callable[[], Tensor]:
+    laid = torch.ops.mkldnn._reorder_convolution_weight(weight, padding, stride, dilation, groups, list(x.shape))
+    convolution = torch.ops.mkldnn._convolution_pointwise
+    return partial(convolution, x, laid, bias, padding, stride, dilation, groups, "none", [], "")
 
 
 def _linear(layer: nn.Linear) -> Callable[..., Tensor]:
