@@ -115,6 +115,7 @@ ODD: dict[str, Work] = {
     "is of another size": lambda x: x[x > 0].sum() + x,
     "changes what was there": lambda x: x + COUNTER.add_(1),
     "changes what was there by what is given": lambda x: x + COUNTER.add_(x),
+    "changes what was there by name": lambda x: torch.add(x.detach(), 1, out=COUNTER) + x,
     "changes what is given": lambda x: x.detach().add_(1) + x,
     "fills what it made of nothing": lambda x: torch.zeros(2).copy_(x) + x,
 }

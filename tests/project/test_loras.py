@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vcd_studio.locations import loras_dir
+from vcd_studio.locations import loras_dir, packs_dir
 from vcd_studio.project.errors import InputError, ProjectError
 from vcd_studio.project.loras import LoraChoice, find_lora
 from vcd_studio.project.project import Project
@@ -66,6 +66,19 @@ def test_the_projects_own_goes_before_the_users(tmp_path: Path) -> None:
     assert find_lora(LoraChoice("zoom"), tmp_path) == loras_dir() / "zoom.ckpt"
     with pytest.raises(InputError, match=r'There is no LoRA "none"; put its file into .*loras or .*loras\.'):
         find_lora(LoraChoice("none"), tmp_path)
+
+
+def test_a_pack_may_bring_some(tmp_path: Path) -> None:
+    brought = packs_dir() / "mine" / "loras" / "quick.safetensors"
+    brought.parent.mkdir(parents=True)
+    brought.touch()
+    assert find_lora(LoraChoice("quick"), tmp_path, "mine") == brought
+    with pytest.raises(InputError, match='no LoRA "quick"'):
+        find_lora(LoraChoice("quick"), tmp_path)
+    (tmp_path / "loras").mkdir()
+    own = tmp_path / "loras" / "quick.safetensors"
+    own.touch()
+    assert find_lora(LoraChoice("quick"), tmp_path, "mine") == own
 
 
 def test_a_project_of_others_names_nothing_outside(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ import torch
 from vcd_studio.bench import tasks
 from vcd_studio.bench.figures import Figure, Measure, alternate, seconds
 from vcd_studio.bench.parts import Options
+from vcd_studio.evaluation.adapters import adapters
 from vcd_studio.evaluation.plan import SAVERS
 from vcd_studio.media.sheet import contact_sheet
 from vcd_studio.method.conditioning import condition
+from vcd_studio.method.finetuning import worn
 from vcd_studio.method.preview import LatentPreview
 from vcd_studio.method.protocols import Networks
 from vcd_studio.method.sampling import Sampling
@@ -33,7 +35,8 @@ def measure(options: Options) -> Iterator[Figure]:
 
     def clip(told: Mapping[str, Any]) -> float:
         sampling = Sampling.told({"guidance": tasks.GUIDANCE, **told, **steps}, tasks.SEED)
-        return seconds(lambda: text_to_video(networks, words, sampling, frames=frames))
+        wearing = worn(networks, adapters(told, tasks.PACK, networks))
+        return seconds(lambda: text_to_video(wearing, words, sampling, frames=frames))
 
     clips: dict[str, Measure] = {name: partial(clip, told) for name, told in SAVERS.items()}
     took = alternate(clips, options.rounds)

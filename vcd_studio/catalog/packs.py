@@ -5,6 +5,7 @@ motion_adapter, scheduler`` and, where it has them, ``controlnet, upscaler, grou
 ``[parts]`` where each lies on this machine, as a file or a folder; ``base`` there stands for UNet, VAE, text encoder and tokenizer in one,
 and ``bert`` is the vocabulary for Grounding DINO's own files. ``trains_on`` names the pack whose base ID tokens are trained on,
 ``[defaults]`` generation settings that its clips begin with, and each ``[[lora]]`` a ``file`` that they always wear, at its ``strength``.
+What lies in its folder ``loras`` is worn by clips that name it.
 "pocket" ships with us; others are looked for in the user's packs folder (``locations.packs_dir()``), which the caller hands in.
 """
 
@@ -25,6 +26,7 @@ from vcd_studio.catalog.recognise import Recognised
 from vcd_studio.catalog.vocabulary import usual_vocabulary, vocabulary_in
 
 POCKET = Path(__file__).parent.parent / "pocket" / "pack"
+LORAS = "loras"
 NEEDED = ("tokenizer", "text_encoder", "vae", "unet", "motion_adapter", "scheduler")
 PARTS = ("base", *NEEDED, "controlnet", "upscaler", "grounding", "bert", "segmenter", "faces", "oracle", "clip", "dino")
 
@@ -84,7 +86,7 @@ class Pack:
         return (vocabulary_in(grounding) if grounding is not None else None) or usual_vocabulary()
 
     def weights(self) -> dict[str, Path]:
-        """Every weights file by its name in the pack, for hashing."""
+        """Every weights file by its name in the pack, for hashing; a LoRA that clips may name is hashed with those that do."""
         places = {"": self.folder} | {f"{part}/": place for part, place in self.parts.items()}
         places |= {f"lora/{number}/": lora.file for number, lora in enumerate(self.loras)}
         found: dict[str, Path] = {}
@@ -93,15 +95,14 @@ class Pack:
                 found[prefix + place.name] = place
                 continue
             files = sorted(p for p in place.rglob("*") if p.suffix in {".safetensors", ".bin", ".json", ".txt"} and p.is_file())
+            files = [path for path in files if self.folder / LORAS not in path.parents]
             found |= {prefix + path.relative_to(place).as_posix(): path for path in files}
         return found
 
 
 def find_pack(name: str, packs_dir: Path | None = None) -> Pack:
     """The pack called ``name``: "pocket", a folder in ``packs_dir``, or a path. Raises :class:`PackMissing`."""
-    places = [POCKET] if name == "pocket" else [packs_dir / name] if packs_dir else []
-    if "/" in name:
-        places.append(Path(name).expanduser())
+    places = _places(name, packs_dir)
     folder = next((place for place in places if place.is_dir()), None)
     if folder is None:
         where = places[0] if places else Path(name)
@@ -118,6 +119,16 @@ def find_pack(name: str, packs_dir: Path | None = None) -> Pack:
         raise PackMissing(f'The pack "{name}" in {folder} lacks {", ".join(missing)}; add the missing diffusers folders.')
     _words(pack)
     return pack
+
+
+def _places(name: str, packs_dir: Path | None) -> list[Path]:
+    places = [POCKET] if name == "pocket" else [packs_dir / name] if packs_dir else []
+    return [*places, Path(name).expanduser()] if "/" in name else places
+
+
+def loras_of(name: str, packs_dir: Path | None = None) -> list[Path]:
+    """Folders in which the pack's own LoRA may lie, whether there are any or not."""
+    return [place / LORAS for place in _places(name, packs_dir)]
 
 
 def _words(pack: Pack) -> Path | None:

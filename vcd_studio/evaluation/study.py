@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vcd_studio.evaluation.adapters import adapters
 from vcd_studio.evaluation.following import Asked, judge, prompts
 from vcd_studio.evaluation.metrics import Encoders, mean_cosine, measure_clip
 from vcd_studio.evaluation.plan import FAR_PROMPTS, PROMPTS, STAGE_SWEEPS, STAGE_USUAL, STILL, Arm, Learning, Plan, StudyPrompt, slug_of
@@ -205,7 +206,8 @@ class Study:
         def between(*_: Any) -> None:
             on_step()
 
-        networks = worn(self.networks, [learnt.weights] if learnt.weights else [])
+        weights = [learnt.weights] if learnt.weights else []
+        networks = worn(self.networks, [*weights, *adapters(unit.arm.told, self.plan.pack, self.networks)])
         words = condition(networks, unit.text, tokens=tokens)
         if unit.arm.pictures:
             pictures = text_to_pictures(networks, words, sampling, count=self.plan.picture_seeds, on_step=between)

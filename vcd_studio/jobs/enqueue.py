@@ -266,7 +266,7 @@ def _check_stages(settings: GenerationSettings, video: Path | None) -> None:
 
 def lora_snapshot(choice: LoraChoice, project: Project, *, by_hand: bool) -> dict[str, Any]:
     """A LoRA of a clip: its file, strength and hash. ``by_hand``: named for this clip, not by the project's files."""
-    path = find_lora(choice, project.path, by_hand=by_hand)
+    path = find_lora(choice, project.path, project.pack, by_hand=by_hand)
     return {"file": str(path), "strength": choice.strength, "sha256": _known_hash(path / ADAPTER if path.is_dir() else path)}
 
 

@@ -162,7 +162,7 @@ class _Writer(TorchDispatchMode):
         fresh = [tensor for tensor in _within(made, Tensor) if _identity(tensor) not in taken]
         if operation._schema.is_mutable:
             made_before = {memory for memory, piece in self._pieces.items() if piece not in self.given}
-            self._may_write(operation, args, made_before if depends else self._constant)
+            self._may_write(operation, args, named, made_before if depends else self._constant)
         elif not fresh:
             return
         if not depends:
@@ -176,11 +176,14 @@ class _Writer(TorchDispatchMode):
         pieces = frozenset(place.piece for place in _within((args, named, results), _Place))
         self.calls.append(_Call(operation, args, named, results, pieces))
 
-    def _may_write(self, operation: Any, args: Any, own: set[int]) -> None:
+    def _may_write(self, operation: Any, args: Any, named: Any, own: set[int]) -> None:
         """Into what it made itself; and what depends on what is given, only into what does too."""
-        for argument, value in zip(operation._schema.arguments, args, strict=False):
-            if argument.is_write and any(_identity(tensor) not in own for tensor in _within((value,), Tensor)):
-                raise CannotBeTaped(f"{operation} changes what was there before")
+        arguments = operation._schema.arguments
+        written = {argument.name for argument in arguments if argument.is_write}
+        values = {**dict(zip((argument.name for argument in arguments), args, strict=False)), **named}
+        into = _within([values[name] for name in written if name in values], Tensor)
+        if any(_identity(tensor) not in own for tensor in into):
+            raise CannotBeTaped(f"{operation} changes what was there before")
 
     def _new(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()

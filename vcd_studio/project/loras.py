@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vcd_studio import locations
+from vcd_studio.catalog.packs import loras_of
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.paths import inside
 from vcd_studio.project.text import quoted
@@ -41,9 +42,10 @@ class LoraChoice:
         return cls(match["name"], strength)
 
 
-def find_lora(choice: LoraChoice, project: Path, *, by_hand: bool = False) -> Path:
-    """Its file (or peft's folder): in the project's ``loras/``, the user's own, or ComfyUI's and AUTOMATIC1111's; with ``by_hand`` also
-    at any path. InputError where it is nowhere: projects come from others, so what their files name is not sought in the whole machine.
+def find_lora(choice: LoraChoice, project: Path, pack: str = "pocket", *, by_hand: bool = False) -> Path:
+    """Its file (or peft's folder): in the project's ``loras/``, the user's own, ComfyUI's and AUTOMATIC1111's, or the pack's; with
+    ``by_hand`` also at any path. InputError where it is nowhere: projects come from others, so what their files name is not sought in the
+    whole machine.
     """
     name = Path(choice.name)
     if name.is_absolute() or choice.name.startswith("~") or ".." in name.parts:
@@ -54,7 +56,8 @@ def find_lora(choice: LoraChoice, project: Path, *, by_hand: bool = False) -> Pa
             )
         places = [name.expanduser().absolute()]
     else:
-        folders = [locations.loras_dir(), *(Path(tree).expanduser() for tree in TREES)]
+        trees = [Path(tree).expanduser() for tree in TREES]
+        folders = [locations.loras_dir(), *trees, *loras_of(pack, locations.packs_dir())]
         places = [inside(project, "loras", choice.name), *(folder / name for folder in folders)]
     for place in places:
         for suffix in SUFFIXES:

@@ -360,7 +360,7 @@ def _check_prompts(folder: Path, project: Project | None) -> Iterable[Problem]:
     for prompt in prompts:
         try:
             for lora in prompt.settings(project.defaults).loras:
-                find_lora(LoraChoice.read(lora), folder)
+                find_lora(LoraChoice.read(lora), folder, project.pack)
             for one in prompt.expanded(project.wildcard_dir):
                 resolve(one.written, project, identities)
         except InputError as error:

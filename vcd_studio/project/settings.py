@@ -212,8 +212,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # Not half the size as well: a network that has learnt one size draws hardly anything at half of it.
     "draft": {"scheduler": "dpm++", "steps": 8, "cache_every": 2, "stages": ("t2v",)},
+    "few-steps": {"scheduler": "lcm", "steps": 4, "guidance": 1.0, "loras": ("few-steps",)},
 }
-"""Overrides of GenerationSettings: method.md's three columns, and clips made to look at prompts."""
+"""Overrides of GenerationSettings: method.md's three columns, clips made to look at prompts, and what a pack's few-step adapter is for."""
 
 TRAINING_PRESETS: dict[str, dict[str, Any]] = {
     "ours": {},

@@ -20,6 +20,7 @@ from vcd_studio.pocket.train.clip import train_clip
 from vcd_studio.pocket.train.denoisers import polish_text_to_image, train_controlnet, train_motion, train_text_to_image
 from vcd_studio.pocket.train.detectors import train_detector, train_segmenter, train_upscaler
 from vcd_studio.pocket.train.dino import train_dino
+from vcd_studio.pocket.train.few_steps import train_few_steps
 from vcd_studio.pocket.train.oracle import train_oracle
 from vcd_studio.pocket.train.pack import assemble
 from vcd_studio.pocket.train.text import resized, train_text
@@ -27,12 +28,12 @@ from vcd_studio.pocket.train.tokenizer import build_tokenizer
 from vcd_studio.pocket.train.vae import train_decoder, train_vae
 
 STEPS = {
-    "vae": 2400, "decoder": 1200, "text": 2500, "text_to_image": 5000, "polish": 1000, "motion": 1500, "controlnet": 700,
+    "vae": 2400, "decoder": 1200, "text": 2500, "text_to_image": 5000, "polish": 1000, "motion": 1500, "controlnet": 700, "few_steps": 2600,
     "grounding": 2000, "faces": 2000, "segmenter": 1500, "upscaler": 2500, "oracle": 5000, "clip": 3000, "dino": 2000,
 }  # fmt: skip
 """Steps that a two-core machine manages in an afternoon, in the order in which the parts need one another."""
 BATCH = {
-    "vae": 16, "decoder": 16, "text": 64, "text_to_image": 32, "polish": 32, "motion": 2, "controlnet": 16,
+    "vae": 16, "decoder": 16, "text": 64, "text_to_image": 32, "polish": 32, "motion": 2, "controlnet": 16, "few_steps": 1,
     "grounding": 32, "faces": 32, "segmenter": 24, "upscaler": 8, "oracle": 32, "clip": 64, "dino": 64,
 }  # fmt: skip
 
@@ -72,7 +73,7 @@ def train_part(
 def train_denoiser(
     part: str, folder: Path, steps: int, batch: int, pictures: int, clips: int, device: torch.device, half: bool, go_on: bool
 ) -> None:
-    """UNet with text encoder (and their polish), motion or ControlNet: they share the latents."""
+    """UNet with text encoder (and their polish), motion, ControlNet or the few-step adapter: they share the latents."""
     vae = AutoencoderKL.from_pretrained(folder / "vae").float().to(device).eval()
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     first, polish = part == "text_to_image", part == "polish"
@@ -94,6 +95,9 @@ def train_denoiser(
     if part == "motion":
         motion = MotionAdapter.from_pretrained(folder / "motion_adapter").float() if go_on else None
         train_motion(folder, vae, tokenizer, text, unet, steps, batch, clips, device, half, motion)
+    elif part == "few_steps":
+        motion = MotionAdapter.from_pretrained(folder / "motion_adapter").float()
+        train_few_steps(folder, vae, tokenizer, text, unet, motion, steps, batch, pictures, clips, device, half)
     else:
         control = ControlNetModel.from_pretrained(folder / "controlnet").float() if go_on else None
         train_controlnet(folder, vae, tokenizer, text, unet, steps, batch, device, half, control)

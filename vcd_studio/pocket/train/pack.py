@@ -13,10 +13,12 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, MotionAdapter, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTextModel, ViTModel
 
+from vcd_studio.catalog.packs import LORAS
 from vcd_studio.models.box_segmenter import BoxSegmenter
 from vcd_studio.models.centre_detector import CentreDetector
 from vcd_studio.models.oracle import Oracle
 from vcd_studio.models.rrdbnet import RRDBNet
+from vcd_studio.pocket.train.few_steps import ADAPTER
 from vcd_studio.pocket.train.measure import measure
 
 PARTS = {
@@ -25,7 +27,7 @@ PARTS = {
     "oracle": Oracle, "clip": CLIPModel, "dino": ViTModel,
 }  # fmt: skip
 CURVES = (
-    "vae", "decoder", "text", "text_to_image", "polish", "motion", "controlnet",
+    "vae", "decoder", "text", "text_to_image", "polish", "motion", "controlnet", "few_steps",
     "upscaler", "grounding", "segmenter", "faces", "oracle", "clip", "dino",
 )  # fmt: skip
 DESCRIPTION = "Pocket: miniature networks trained on the pocket world. Needs nothing, knows dogs, cats, men and women in seven scenes."
@@ -42,6 +44,9 @@ def assemble(folder: Path, pack: Path) -> None:
             for beside in (folder / name).iterdir():  # an encoder's tokenizer and preprocessing
                 if beside.suffix in (".json", ".txt") and beside.name != "config.json":
                     shutil.copy(beside, pack / name)
+    if (folder / ADAPTER).exists():
+        (pack / LORAS).mkdir(exist_ok=True)
+        shutil.copy(folder / ADAPTER, pack / LORAS)
     shutil.copytree(folder / "tokenizer", pack / "tokenizer", dirs_exist_ok=True)
     DDIMScheduler.from_pretrained(folder / "scheduler").save_pretrained(pack / "scheduler")
     (pack / "pack.toml").write_text(f'name = "pocket"\ndescription = "{DESCRIPTION}"\nlicence = "Apache-2.0"\n')
