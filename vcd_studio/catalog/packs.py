@@ -78,6 +78,11 @@ class Pack:
         except (OSError, ValueError, KeyError, TypeError):
             return USUAL_SIZE
 
+    @property
+    def brought(self) -> list[Path]:
+        """LoRA that clips of this pack may name."""
+        return sorted((self.folder / LORAS).glob("*.safetensors"))
+
     def vocabulary(self) -> Path | None:
         """BERT's, which its Grounding DINO reads with: the pack's own, the one in its grounding's folder, or one in the usual places."""
         if (own := self.part("bert")) is not None:

@@ -155,15 +155,14 @@ def _pack_object(name: str) -> dict[str, Any]:
     from vcd_studio.catalog.packs import PARTS, find_pack
     from vcd_studio.locations import packs_dir
 
-    about: dict[str, Any] = {"name": name, "state": "ready", "description": "", "parts": {}, "size": 0, "problem": ""}
+    about: dict[str, Any] = {"name": name, "state": "ready", "description": "", "parts": {}, "loras": [], "size": 0, "problem": ""}
     try:
         pack = find_pack(name, packs_dir())
     except WeightsError as error:
         return about | {"state": "broken", "problem": str(error)}
     parts = {part: place for part in PARTS if (place := pack.part(part)) is not None}
-    return about | {
-        "description": pack.description, "parts": parts, "size": sum(path.stat().st_size for path in pack.weights().values()),
-    }  # fmt: skip
+    size = sum(path.stat().st_size for path in pack.weights().values())
+    return about | {"description": pack.description, "parts": parts, "loras": [path.stem for path in pack.brought], "size": size}
 
 
 def _shipped_object(name: str, motion: str = "", small: bool = False) -> dict[str, Any]:
@@ -173,6 +172,6 @@ def _shipped_object(name: str, motion: str = "", small: bool = False) -> dict[st
 
     pack = shipped_pack(name, motion, small=small)
     return {
-        "name": pack.name, "state": "to fetch", "description": pack.description, "parts": {}, "size": pack.bytes, "problem": "",
-        "trains_on": pack.trains_on, "files": [asdict(file) for file in pack.files],
+        "name": pack.name, "state": "to fetch", "description": pack.description, "parts": {}, "loras": [], "size": pack.bytes,
+        "problem": "", "trains_on": pack.trains_on, "files": [asdict(file) for file in pack.files],
     }  # fmt: skip

@@ -153,6 +153,7 @@ SAVERS: Mapping[str, Mapping[str, Any]] = {
     "dpm++ 8": {"scheduler": "dpm++", "steps": 8},
     "draft": {key: value for key, value in PRESETS["draft"].items() if key != "stages"},
     "few-step adapter": PRESETS["few-steps"],
+    "few-step adapter, 8 steps": {**PRESETS["few-steps"], "steps": 8},
 }
 """What saves time, as generation settings: a clip of a study has fewer steps than one made unasked, so these begin at that one's."""
 

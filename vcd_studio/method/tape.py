@@ -1,7 +1,7 @@
 """Work that is the same at every step, on a tape: its operations and those of its way back, written down once and played from then on.
 What a CUDA graph is to a card, on a CPU.
 
-Python's modules, autograd's books and memory that is asked for anew are an eighth of a training step of pocket's UNet.
+Python's modules, autograd's books and memory that is asked for anew are a quarter of a training step of pocket's UNet (118 ms, 88 ms so).
 """
 
 from __future__ import annotations
