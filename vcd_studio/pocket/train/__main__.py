@@ -28,7 +28,7 @@ from vcd_studio.pocket.train.tokenizer import build_tokenizer
 from vcd_studio.pocket.train.vae import train_decoder, train_vae
 
 STEPS = {
-    "vae": 2400, "decoder": 1200, "text": 2500, "text_to_image": 5000, "polish": 1000, "motion": 1500, "controlnet": 700, "few_steps": 2600,
+    "vae": 2400, "decoder": 1200, "text": 2500, "text_to_image": 5000, "polish": 1000, "motion": 1500, "controlnet": 700, "few_steps": 2000,
     "grounding": 2000, "faces": 2000, "segmenter": 1500, "upscaler": 2500, "oracle": 5000, "clip": 3000, "dino": 2000,
 }  # fmt: skip
 """Steps that a two-core machine manages in an afternoon, in the order in which the parts need one another."""
