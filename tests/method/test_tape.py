@@ -102,9 +102,12 @@ def test_memory_is_shared_by_what_is_not_needed_at_one_time() -> None:
 
     shown = torch.ones(1000)
     assert torch.equal(Tape(work, [shown], most=3 * shown.nbytes)(shown), work(shown))
-    with pytest.raises(CannotBeTaped, match="it takes"):
+    with pytest.raises(CannotBeTaped, match="too much room"):
         Tape(work, [shown], most=shown.nbytes)
-    with pytest.raises(CannotBeTaped, match="it takes"):  # every step's input is needed again on the way back
+    convolution = nn.Conv2d(8, 8, 3)
+    with pytest.raises(CannotBeTaped, match="too much room"):  # its weight once more, packed
+        Tape(convolution, [torch.ones(1, 8, 3, 3)], most=convolution.weight.nbytes)
+    with pytest.raises(CannotBeTaped, match="too much room"):  # every step's input is needed again on the way back
         Tape(work, [shown.requires_grad_()], most=40 * shown.nbytes)
 
 

@@ -54,9 +54,9 @@ class Tape:
         lasting = {*wanted, *writer.given}
         back = _needed(writer.calls[written:], wanted)
         forth = _needed(writer.calls[:written], wanted)
-        memory = _Memory(writer, [*forth, *back], dict(zip(writer.given, (*self._given, self._back_from), strict=True)), lasting)
-        if memory.bytes > most:
-            raise CannotBeTaped(f"it takes {memory.bytes} bytes")
+        twice = sum(weight.nbytes for call in (*forth, *back) if (weight := _fixed_weight(call)) is not None)
+        own = dict(zip(writer.given, (*self._given, self._back_from), strict=True))
+        memory = _Memory(writer, [*forth, *back], own, lasting, most - twice)
         self._forth, self._back = ([_play(call, memory) for call in calls] for calls in (forth, back))
         self._out, *self._gradients = (memory.find(place) for place in results)
 
@@ -205,20 +205,22 @@ def _needed(calls: Sequence[_Call], wanted: set[int]) -> list[_Call]:
 
 
 class _Memory:
-    """Pieces of memory, each used for another once the last that reads it is done; ``own`` and ``lasting`` ones are not."""
+    """Pieces of memory, each used for another once the last that reads it is done; ``own`` and ``lasting`` ones are not. CannotBeTaped
+    where they take more than ``most`` bytes."""
 
-    def __init__(self, writer: _Writer, calls: Sequence[_Call], own: dict[int, Tensor], lasting: set[int]) -> None:
+    def __init__(self, writer: _Writer, calls: Sequence[_Call], own: dict[int, Tensor], lasting: set[int], most: int) -> None:
         self._pieces = {piece: tensor.untyped_storage() for piece, tensor in own.items()}
         self._found: dict[_Place, Tensor] = {}
-        self.bytes = 0
         last = {piece: i for i, call in enumerate(calls) for piece in call.pieces}
         free: defaultdict[int, list[torch.UntypedStorage]] = defaultdict(list)
         for i, call in enumerate(calls):
             for piece in call.pieces - self._pieces.keys():
                 size = writer.bytes[piece]
                 if not free[size]:
+                    most -= size
+                    if most < 0:
+                        raise CannotBeTaped("it takes too much room")
                     free[size].append(torch.UntypedStorage(size))
-                    self.bytes += size
                 self._pieces[piece] = free[size].pop()
             for piece in call.pieces - lasting:
                 if last[piece] == i:
@@ -239,14 +241,19 @@ def _play(call: _Call, memory: _Memory) -> Callable[[], Any]:
     args, named = _replaced((call.args, call.named), _Place, memory.find)
     if call.mutates:
         return partial(operation, *args, **named)
-    weight = WEIGHT_OF.get(operation)
-    if weight is not None and isinstance(call.args[weight], Tensor) and (quick := packed(operation, args)):
+    if _fixed_weight(call) is not None and (quick := packed(operation, args)):
         return partial(_copied, quick, made[:1])
     writing = _writing(operation)
     if writing is None or None in call.made:
         return partial(_copied, partial(operation, *args, **named), made)
     into, names = writing
     return partial(into, *args, **named, **dict(zip(names, made, strict=True)))
+
+
+def _fixed_weight(call: _Call) -> Tensor | None:
+    """A convolution's, where it depends on nothing given."""
+    weight = call.args[WEIGHT_OF[call.operation]] if call.operation in WEIGHT_OF else None
+    return weight if isinstance(weight, Tensor) else None
 
 
 def _copied(operation: Callable[[], Any], outputs: Sequence[Tensor | None]) -> None:
