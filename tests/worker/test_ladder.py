@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel, UNetMotionModel
+from diffusers import AutoencoderKL, UNetMotionModel
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -27,6 +27,7 @@ from vcd_studio.jobs.processes import this_process
 from vcd_studio.jobs.store import Store
 from vcd_studio.media.frames import load_frames
 from vcd_studio.method.id_tokens import IdTokens
+from vcd_studio.method.photo_training import PhotoTraining
 from vcd_studio.models.memory import Placement
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.project import Project
@@ -279,7 +280,7 @@ def test_without_a_keeper_there_is_no_fresh_process(store: Store, project: Proje
 
 def test_learning_has_no_rung_on_the_cpu(store: Store, project: Project) -> None:
     first, second = (enqueue_train(store, project, "rex", {**TRAINING, "preview_every": 0}) for _ in range(2))
-    work(store, full("train", UNet2DConditionModel, "forward", lambda calls, _: calls == 3))
+    work(store, full("train", PhotoTraining, "_error", lambda calls, _: calls == 3))
     assert (store.job(first.id).error or "").startswith("There was not enough memory for stage train;")
     assert done(store, second).result["tokens"]
 
@@ -348,7 +349,7 @@ def test_learning_on_a_card_goes_on_with_the_others_off_it_and_ends_the_same(
     how = {**TRAINING, "method": method, "tokens": 1, "preview_every": 0}
     plain, job = (enqueue_train(store, project, "rex", how) for _ in range(2))
     calls_of_one = TRAINING["steps"]
-    work_on_card(store, full("train", UNet2DConditionModel, "forward", lambda calls, _: calls == calls_of_one + 3))
+    work_on_card(store, full("train", PhotoTraining, "_error", lambda calls, _: calls == calls_of_one + 3))
     plain, job = done(store, plain), done(store, job)
     assert warnings(store, job) == [f"train: not enough memory; once more: {TURNS}"]
     assert any("goes on from the checkpoint at step 2" in event.text for event in store.events(job.id))

@@ -43,7 +43,9 @@ def generate(
     identity: Annotated[str | None, typer.Option("--identity", metavar="NAME", help="Whom V* stands for.")] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", metavar="1,2", help="One clip for each seed.")] = None,
     stages: Annotated[str | None, typer.Option("--stages", metavar="t2v,face,tiled", help="Only these stages.")] = None,
-    preset: Annotated[str | None, typer.Option("--preset", metavar="NAME", help="ours, paper, released, or draft: quick, to look.")] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", metavar="NAME", help="ours, paper, released, draft (to look) or few-steps (a pack's adapter).")
+    ] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A generation setting; may be repeated.")] = None,
     video: Annotated[Path | None, typer.Option("--input", metavar="VIDEO", help="Start from this video (stages face and tiled).")] = None,
     device: Annotated[str | None, typer.Option("--device", metavar="D", help="Only on this device: cpu or cuda:N; else any.")] = None,
