@@ -9,7 +9,7 @@ import torch
 from diffusers.models.attention import FeedForward
 
 from vcd_studio.method import one_dnn
-from vcd_studio.method.one_dnn import by_one_dnn
+from vcd_studio.method.one_dnn import WEIGHT_OF, by_one_dnn, packed
 from vcd_studio.method.protocols import Networks
 
 
@@ -77,3 +77,19 @@ def test_a_torch_without_it_changes_nothing(networks: Networks, monkeypatch: pyt
     monkeypatch.setattr(one_dnn, "_has_one_dnn", lambda: False)
     with by_one_dnn(networks.motion_unet):
         assert not any("forward" in vars(module) for module in networks.motion_unet.modules())
+
+
+def test_a_convolution_and_the_way_back_through_it_are_packed_where_that_can_be() -> None:
+    there, back = WEIGHT_OF
+    x, weight, bias, gradient = torch.randn(2, 8, 5, 5), torch.randn(4, 8, 3, 3), torch.randn(4), torch.randn(2, 4, 5, 5)
+    plain = [[1, 1], [1, 1], [1, 1], False, [0, 0], 1]
+    one, other = packed(there, [x, weight, bias, *plain]), packed(back, [gradient, x, weight, None, *plain, [True, False, False]])
+    assert one
+    assert other
+    torch.testing.assert_close(one(), there(x, weight, bias, *plain), rtol=1e-4, atol=1e-4)
+    wanted = back(gradient, x, weight, None, *plain, [True, False, False])[0]
+    torch.testing.assert_close(other(), wanted, rtol=1e-4, atol=1e-4)
+    assert packed(there, [x.double(), weight.double(), bias.double(), *plain]) is None
+    halved = [[2, 2], *plain[1:]]
+    assert packed(back, [torch.randn(2, 4, 3, 3), x, weight, None, *halved, [True, False, False]]) is None
+    assert packed(back, [gradient, x, weight, None, *plain, [True, True, False]]) is None

@@ -62,10 +62,10 @@ def test_the_projects_own_goes_before_the_users(tmp_path: Path) -> None:
     (tmp_path / "loras").mkdir()
     own = tmp_path / "loras" / "film.safetensors"
     own.touch()
-    assert find_lora(LoraChoice("film"), tmp_path) == own
-    assert find_lora(LoraChoice("zoom"), tmp_path) == loras_dir() / "zoom.ckpt"
+    assert find_lora(LoraChoice("film"), tmp_path, "pocket") == own
+    assert find_lora(LoraChoice("zoom"), tmp_path, "pocket") == loras_dir() / "zoom.ckpt"
     with pytest.raises(InputError, match=r'There is no LoRA "none"; put its file into .*loras or .*loras\.'):
-        find_lora(LoraChoice("none"), tmp_path)
+        find_lora(LoraChoice("none"), tmp_path, "pocket")
 
 
 def test_a_pack_may_bring_some(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_pack_may_bring_some(tmp_path: Path) -> None:
     brought.touch()
     assert find_lora(LoraChoice("quick"), tmp_path, "mine") == brought
     with pytest.raises(InputError, match='no LoRA "quick"'):
-        find_lora(LoraChoice("quick"), tmp_path)
+        find_lora(LoraChoice("quick"), tmp_path, "pocket")
     (tmp_path / "loras").mkdir()
     own = tmp_path / "loras" / "quick.safetensors"
     own.touch()
@@ -88,11 +88,11 @@ def test_a_project_of_others_names_nothing_outside(tmp_path: Path) -> None:
     (project / "loras").mkdir(parents=True)
     for name in (str(outside), "../secret", "~/secret"):
         with pytest.raises(InputError, match=r"outside of the project.*--set loras="):
-            find_lora(LoraChoice(name), project)
+            find_lora(LoraChoice(name), project, "pocket")
     (project / "loras" / "link.safetensors").symlink_to(outside)
     with pytest.raises(ProjectError, match="leads out of the project folder"):
-        find_lora(LoraChoice("link.safetensors"), project)
-    assert find_lora(LoraChoice(str(outside)), project, by_hand=True) == outside
+        find_lora(LoraChoice("link.safetensors"), project, "pocket")
+    assert find_lora(LoraChoice(str(outside)), project, "pocket", by_hand=True) == outside
 
 
 def test_check_tells_of_a_lora_that_is_not_there(tmp_path: Path) -> None:

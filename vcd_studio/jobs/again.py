@@ -56,7 +56,7 @@ def rerun(
     settings = GenerationSettings().with_overrides(snapshot["generation"]).with_overrides({**of_all, "stages": (*kept, *wanted)})
     snapshot["generation"] = settings.model_dump(mode="json", exclude={"seeds"})
     if "loras" in changes:
-        snapshot["loras"] = [lora_snapshot(LoraChoice.read(lora), project, by_hand=True) for lora in settings.loras]
+        snapshot["loras"] = [lora_snapshot(LoraChoice.read(lora), project, snapshot["pack"], by_hand=True) for lora in settings.loras]
     before = {stage: _chosen(clip, stage, changes) for stage in wanted}
     seeds = {stage: before[stage].pop("seed", snapshot["seed"]) if seed is None else seed for stage in wanted}
     if not kept:

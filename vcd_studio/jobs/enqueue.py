@@ -264,16 +264,16 @@ def _check_stages(settings: GenerationSettings, video: Path | None) -> None:
         raise InputError("A clip that starts from a video has no t2v stage; choose --stages face,tiled.")
 
 
-def lora_snapshot(choice: LoraChoice, project: Project, *, by_hand: bool) -> dict[str, Any]:
+def lora_snapshot(choice: LoraChoice, project: Project, pack: str, *, by_hand: bool) -> dict[str, Any]:
     """A LoRA of a clip: its file, strength and hash. ``by_hand``: named for this clip, not by the project's files."""
-    path = find_lora(choice, project.path, project.pack, by_hand=by_hand)
+    path = find_lora(choice, project.path, pack, by_hand=by_hand)
     return {"file": str(path), "strength": choice.strength, "sha256": _known_hash(path / ADAPTER if path.is_dir() else path)}
 
 
 def _clips_of(
     project: Project, prompt: Prompt, chosen: Identity | None, settings: GenerationSettings, video: Path | None, by_hand: bool
 ) -> Iterable[PlannedClip]:
-    loras = [lora_snapshot(LoraChoice.read(lora), project, by_hand=by_hand) for lora in settings.loras]
+    loras = [lora_snapshot(LoraChoice.read(lora), project, project.pack, by_hand=by_hand) for lora in settings.loras]
     for variant in prompt.expanded(project.wildcard_dir):
         words = variant.travel if variant.travel is not None else {0: variant.text or ""}
         resolved = {frame: resolve(_substitute(part, chosen), project) for frame, part in words.items()}

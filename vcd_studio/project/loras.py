@@ -42,7 +42,7 @@ class LoraChoice:
         return cls(match["name"], strength)
 
 
-def find_lora(choice: LoraChoice, project: Path, pack: str = "pocket", *, by_hand: bool = False) -> Path:
+def find_lora(choice: LoraChoice, project: Path, pack: str, *, by_hand: bool = False) -> Path:
     """Its file (or peft's folder): in the project's ``loras/``, the user's own, ComfyUI's and AUTOMATIC1111's, or the pack's; with
     ``by_hand`` also at any path. InputError where it is nowhere: projects come from others, so what their files name is not sought in the
     whole machine.

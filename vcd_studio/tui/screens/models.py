@@ -71,9 +71,9 @@ def _present(name: str) -> Entry:
     except WeightsError as error:
         return Entry(name, "broken", str(error))
     size = sum(path.stat().st_size for path in pack.weights().values())
-    lines = [f"{part}: {place}" for part in PARTS if (place := pack.part(part)) is not None]
+    lines = [f"LoRA that clips may name: {', '.join(path.stem for path in pack.brought)}"] if pack.brought else []
+    lines += [f"{part}: {place}" for part in PARTS if (place := pack.part(part)) is not None]
     lines += [f"LoRA at {lora.strength:g}: {lora.file}" for lora in pack.loras]
-    lines += [f"LoRA that clips may name: {', '.join(path.stem for path in pack.brought)}"] if pack.brought else []
     lines += [f"trains on: {pack.trains_on}"] if pack.trains_on else []
     lines += [f"its clips begin with {', '.join(f'{key} = {value}' for key, value in pack.defaults.items())}"] if pack.defaults else []
     return Entry(name, "ready", pack.description, size, tuple(lines))
