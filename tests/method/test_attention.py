@@ -109,3 +109,13 @@ def test_few_keys_are_attended_to_in_plain_steps(keys: int, fused: int, monkeypa
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", lambda *given: calls.append(given) or kernel(*given))
     torch.testing.assert_close(attend(q, k, v), kernel(q, k, v), atol=1e-6, rtol=1e-5)
     assert len(calls) == fused
+
+
+def test_scores_are_worked_on_in_place_where_nothing_learns() -> None:
+    """With the axes of attention through frames too, which lie apart in memory."""
+    q, k, v = torch.randn(3, 2, 6, 5, 4, 8).transpose(2, 4)
+    learnt = attend(q, k, v)
+    with torch.inference_mode():
+        run = attend(q, k, v)
+    torch.testing.assert_close(run, learnt, atol=1e-6, rtol=1e-5)
+    assert run.shape == learnt.shape
