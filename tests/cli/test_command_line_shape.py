@@ -13,7 +13,8 @@ import pytest
 import typer.main
 
 from vcd_studio import __version__
-from vcd_studio.cli import app
+from vcd_studio.cli.screens import plainly_asked
+from vcd_studio.cli.verbs import app
 from vcd_studio.project.clip_filter import order_named, parse_filter
 
 
@@ -99,14 +100,25 @@ def test_the_screens_want_a_terminal(studio: Any) -> None:
 def test_the_screens_open_on_a_project(studio: Any, film: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from vcd_studio import tui
 
-    opened: list[tuple[Path | None, str]] = []
+    opened: list[tuple[Path | None, str | None]] = []
     monkeypatch.setattr(tui, "run", lambda project, graphics: opened.append((project, graphics)) or 0)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     assert studio("--project", film.path, "--graphics", "halfcell").code == 0
     assert studio().code == 0
-    assert opened == [(film.path, "halfcell"), (None, "auto")]
+    assert studio(f"--project={film.path}", "--graphics=auto").code == 0
+    assert opened == [(film.path, "halfcell"), (None, None), (film.path, "auto")]
     assert studio("--project", film.path / "nowhere").code == 2
+
+
+def test_only_the_plain_options_of_the_screens_go_past_typer() -> None:
+    assert plainly_asked([]) == (None, None)
+    assert plainly_asked(["--project", "a b", "--graphics=sixel", "--graphics", "off"]) == (Path("a b"), "off")
+    for words in ("--help", "-h", "--version", "queue", "--project", "--project --graphics", "--graphics oil", "--project=", "--proj a"):
+        assert plainly_asked(words.split()) is None
+    for words in ("--project film queue list", "-- --project film", "--project film --json"):
+        assert plainly_asked(words.split()) is None
+    assert plainly_asked([""]) is None
 
 
 FRESH = """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from vcd_studio.cli import app
+from vcd_studio.cli.verbs import app
 from vcd_studio.evaluation.plan import Plan
 from vcd_studio.jobs.store import Store
 from vcd_studio.project.errors import InputError

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from vcd_studio import locations
 from vcd_studio.project.errors import InputError, ProjectError
-from vcd_studio.project.project import Project, recent_projects, remember_project
+from vcd_studio.project.project import Project
+from vcd_studio.project.recent import name_of, recent_projects, remember_project
 from vcd_studio.project.text import plain
 
 
@@ -255,3 +256,14 @@ def test_recent_projects_newest_first_and_only_those_still_there(project: Projec
     assert recent_projects() == [project.path, other.path]
     assert locations.recent_projects_path().parent == locations.state_dir()
     assert [path.name for path in locations.state_dir().iterdir()] == ["recent-projects.txt"]
+
+
+@pytest.mark.parametrize("written", ["name = 3", "name = ", 'name = ""', "pack = 'pocket'", b"name = '\xff'", None])
+def test_a_name_that_cannot_be_read_at_a_glance_is_the_folders(project: Project, written: str | bytes | None) -> None:
+    assert name_of(project.path) == project.name
+    file = project.path / "project.toml"
+    if written is None:
+        file.unlink()
+    else:
+        file.write_bytes(written if isinstance(written, bytes) else written.encode())
+    assert name_of(project.path) == project.path.name

@@ -13,7 +13,8 @@ from studio_fixtures import FakeWorkers, make_project
 
 from tests.fake_nvml import FakeNvml
 from vcd_studio.jobs.store import Store
-from vcd_studio.project.project import Project, remember_project
+from vcd_studio.project.project import Project
+from vcd_studio.project.recent import remember_project
 from vcd_studio.terminal import Terminal
 from vcd_studio.tui.app import StudioApp
 from vcd_studio.tui.watch import Queue

@@ -16,7 +16,7 @@ from textual.widgets import RichLog
 
 from vcd_studio.jobs.store import Store
 from vcd_studio.project.outputs import write_sidecar
-from vcd_studio.project.project import remember_project
+from vcd_studio.project.recent import remember_project
 from vcd_studio.terminal import Terminal
 from vcd_studio.tui.app import StudioApp
 from vcd_studio.tui.watch import Queue

@@ -1,6 +1,7 @@
 """The studio by keyboard alone: what a person does, and what is then on disk and in the queue."""
 
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -345,6 +346,22 @@ async def test_the_example_is_one_key_away(studio: Studio, project: Project, hom
         await until_text(pilot, "photo 1 of 4")
         assert app.project is not None
         assert app.project.path == home / "data" / "projects" / "pocket-park"
+
+
+async def test_the_list_of_projects_names_them_before_it_has_read_them(studio: Studio, project: Project, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    from vcd_studio.tui.screens import projects
+
+    go_on, read = threading.Event(), projects.entry
+    monkeypatch.setattr(projects, "entry", lambda path: (go_on.wait(60), read(path))[1])
+    app = studio()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, project.name)
+        assert "identity" not in screen_text(pilot)
+        assert app.screen.query_one("#list").has_focus
+        assert app.screen.to_copy() == str(project.path)
+        go_on.set()
+        await until_text(pilot, "2 identities")
+        assert app.screen.to_copy() == str(project.path)
 
 
 async def test_pages_turn_and_never_scroll(studio: Studio, project: Project) -> None:

@@ -11,7 +11,8 @@ from textual.widgets import RichLog
 
 from vcd_studio.jobs.model import WorkerId
 from vcd_studio.jobs.store import Store
-from vcd_studio.project.project import Project, remember_project
+from vcd_studio.project.project import Project
+from vcd_studio.project.recent import remember_project
 from vcd_studio.tui.app import StudioApp
 
 SIZES = [(80, 24), (120, 40)]

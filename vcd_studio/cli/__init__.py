@@ -1,6 +1,5 @@
 """One command line: every verb of the screens has a headless twin here. stdout carries the answer, stderr the progress.
 
-Heavy imports stand inside the verbs, so that ``vcd-studio --help`` answers at once; nothing here may reach torch.
 Exit codes: 0 done, 1 the work failed, 2 wrong usage or input, 130 interrupted.
 """
 
@@ -8,81 +7,20 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from vcd_studio.cli import again, bench, clips, demo, describing, doctor, evaluate, generate, identities, models, projects, queue, workers
-from vcd_studio.cli.answers import EXAMPLE, INPUT_WRONG, INTERRUPTED, WORK_FAILED, tell
+from vcd_studio.cli.screens import open_screens, plainly_asked
+from vcd_studio.cli.telling import INPUT_WRONG, INTERRUPTED, WORK_FAILED, tell
 from vcd_studio.project.errors import InputError
-
-app = typer.Typer(
-    name="vcd-studio",
-    help="Short videos of exactly one person, pet or object, from a handful of photos and a text prompt.\n\nWithout a verb: the screens.",
-    epilog=f"{EXAMPLE} vcd-studio demo",
-    rich_markup_mode=None,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for verbs in (projects.app, identities.app, queue.app, workers.app, clips.app, models.app):
-    app.add_typer(verbs)
-identities.app.command("describe", epilog=describing.DESCRIBE)(describing.describe)
-identities.app.command("draft", epilog=describing.DRAFT)(describing.draft)
-queue.app.command("fork", epilog=again.FORK)(again.fork)
-clips.app.command("rerun", epilog=again.RERUN)(again.rerun)
-app.command("reproduce", epilog=again.REPRODUCE)(again.reproduce)
-app.command("compare", epilog=again.COMPARE)(again.compare)
-app.command("demo", epilog=demo.EPILOG)(demo.demo)
-app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
-app.command("bench", epilog=bench.EPILOG)(bench.bench)
-app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
-app.command("generate", epilog=generate.EPILOG)(generate.generate)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from vcd_studio import __version__
-
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-@app.callback(invoke_without_command=True)
-def screens(
-    context: typer.Context,
-    project: Annotated[Path | None, typer.Option("--project", metavar="PATH", help="Open the screens on this project.")] = None,
-    graphics: Annotated[
-        str | None, typer.Option("--graphics", metavar="MODE", help="How pictures are drawn: auto, sixel, kitty, halfcell or off.")
-    ] = None,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version and end.")] = False,
-) -> None:
-    """Opens the screens where no verb was given."""
-    if context.invoked_subcommand is not None:
-        if project is not None or graphics is not None:
-            raise typer.BadParameter("--project and --graphics are for the screens: give them without a verb.")
-        return
-    from vcd_studio.settings import load_settings
-
-    modes = ("auto", "sixel", "kitty", "halfcell", "off")
-    if graphics is not None and graphics not in modes:
-        raise typer.BadParameter(f"choose one of {', '.join(modes)}.", param_hint="--graphics")
-    settings = load_settings()
-    if project is not None:
-        from vcd_studio.project.project import Project
-
-        project = Project.open(project).path
-    if not (sys.stdin.isatty() and (sys.stdout.isatty() or sys.stderr.isatty())):
-        raise InputError("The screens need a terminal; without one use a verb, for example: vcd-studio queue list --json.")
-    from vcd_studio import tui
-
-    raise typer.Exit(tui.run(project, graphics or settings.graphics))
 
 
 def main() -> None:
     """The entry point; always ends in SystemExit."""
     try:
+        asked = plainly_asked(sys.argv[1:])
+        if asked is not None:
+            sys.exit(open_screens(*asked))
+        from vcd_studio.cli.verbs import app
+
         app()
     except InputError as error:
         tell(f"vcd-studio: {error}")
@@ -95,6 +33,3 @@ def main() -> None:
     except OSError as error:
         tell(f"vcd-studio: {error.filename or 'a file'}: {error.strerror or error}.")
         sys.exit(WORK_FAILED)
-
-
-__all__ = ["app", "main"]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, WORK_FAILED, Follow, Json, NoWorker, answer, table
+from vcd_studio.cli.answers import EXAMPLE, Follow, Json, NoWorker, answer, table
 from vcd_studio.cli.clips import ClipName, Within, find_clip
 from vcd_studio.cli.following import finish, job_object, need_worker
+from vcd_studio.cli.telling import WORK_FAILED
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
 

@@ -13,9 +13,6 @@ import typer
 
 from vcd_studio.project.text import plain
 
-WORK_FAILED = 1
-INPUT_WRONG = 2
-INTERRUPTED = 130
 EXAMPLE = "Example:"
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
@@ -39,12 +36,6 @@ def answer(value: Any, lines: Iterable[str], as_json: bool) -> None:
         for line in lines:
             sys.stdout.write(plain(line) + "\n")
     sys.stdout.flush()
-
-
-def tell(text: str) -> None:
-    """A line for the person, to stderr."""
-    sys.stderr.write(plain(text) + "\n")
-    sys.stderr.flush()
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> list[str]:

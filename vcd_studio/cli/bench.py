@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from vcd_studio.bench.parts import PARTS
-from vcd_studio.cli.answers import EXAMPLE, INPUT_WRONG, WORK_FAILED, Json, answer, tell
+from vcd_studio.cli.answers import EXAMPLE, Json, answer
+from vcd_studio.cli.telling import INPUT_WRONG, WORK_FAILED, tell
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
 

@@ -152,9 +152,10 @@ def clip_object(clip: Clip) -> dict[str, Any]:
 
 
 def _projects(project: Path | None) -> list[Project]:
-    from vcd_studio.cli.answers import tell
+    from vcd_studio.cli.telling import tell
     from vcd_studio.project.errors import ProjectError
-    from vcd_studio.project.project import Project, recent_projects
+    from vcd_studio.project.project import Project
+    from vcd_studio.project.recent import recent_projects
 
     if project is not None:
         return [Project.open(project)]

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, Json, answer, duration, size, table, tell
+from vcd_studio.cli.answers import EXAMPLE, Json, answer, duration, size, table
 from vcd_studio.cli.following import finish, need_worker, start_worker
+from vcd_studio.cli.telling import tell
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
 
@@ -102,7 +103,8 @@ def _make(store: Store, project: Project, seed: int | None) -> tuple[Identity, l
 def _copy_example(out: Path) -> Project:
     """The shipped project in a new folder: never into one that is there."""
     from vcd_studio.locations import shipped_projects
-    from vcd_studio.project.project import Project, remember_project
+    from vcd_studio.project.project import Project
+    from vcd_studio.project.recent import remember_project
 
     source = shipped_projects() / EXAMPLE_PROJECT
     if not (source / "project.toml").is_file():

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, WORK_FAILED, Json, ProjectPath, answer, tell
+from vcd_studio.cli.answers import EXAMPLE, Json, ProjectPath, answer
 from vcd_studio.cli.identities import Consent, Name, agreed
+from vcd_studio.cli.telling import WORK_FAILED, tell
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
 

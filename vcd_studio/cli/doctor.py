@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, WORK_FAILED, Json, answer
+from vcd_studio.cli.answers import EXAMPLE, Json, answer
+from vcd_studio.cli.telling import WORK_FAILED
 
 if TYPE_CHECKING:
     from vcd_studio.doctor.finding import Finding

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import typer
 
-from vcd_studio.cli.answers import INTERRUPTED, WORK_FAILED, duration, tell
+from vcd_studio.cli.answers import duration
+from vcd_studio.cli.telling import INTERRUPTED, WORK_FAILED, tell
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
 

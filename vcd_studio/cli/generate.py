@@ -10,7 +10,6 @@ import typer
 
 from vcd_studio.cli.answers import (
     EXAMPLE,
-    WORK_FAILED,
     Follow,
     Json,
     NoWorker,
@@ -21,9 +20,9 @@ from vcd_studio.cli.answers import (
     duration,
     size,
     table,
-    tell,
 )
 from vcd_studio.cli.following import finish, job_object, need_worker
+from vcd_studio.cli.telling import WORK_FAILED, tell
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
 
@@ -63,7 +62,8 @@ def generate(
     from vcd_studio.jobs.store import Store
     from vcd_studio.jobs.workers import resolve_device
     from vcd_studio.project.identity import check_agreed
-    from vcd_studio.project.project import Project, remember_project
+    from vcd_studio.project.project import Project
+    from vcd_studio.project.recent import remember_project
     from vcd_studio.project.settings import override_from_text
 
     if on is not None and device is not None:

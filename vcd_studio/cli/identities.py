@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, INPUT_WRONG, Follow, Json, NoWorker, On, Priority, ProjectPath, answer, group, table, tell
+from vcd_studio.cli.answers import EXAMPLE, Follow, Json, NoWorker, On, Priority, ProjectPath, answer, group, table
 from vcd_studio.cli.following import finish, job_object, need_worker
+from vcd_studio.cli.telling import INPUT_WRONG, tell
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
 
@@ -56,7 +57,8 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Add an identity from photos of one subject."""
-    from vcd_studio.project.project import Project, remember_project
+    from vcd_studio.project.project import Project
+    from vcd_studio.project.recent import remember_project
 
     opened = Project.open(project)
     if noun is None:
@@ -222,7 +224,8 @@ def import_tokens(
     as_json: Json = False,
 ) -> None:
     """Take tokens that were learnt elsewhere; they become the identity's newest run."""
-    from vcd_studio.project.project import Project, remember_project
+    from vcd_studio.project.project import Project
+    from vcd_studio.project.recent import remember_project
 
     opened = Project.open(project)
     with tempfile.TemporaryDirectory() as folder:

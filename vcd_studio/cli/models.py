@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, WORK_FAILED, Json, answer, group, size, table, tell
+from vcd_studio.cli.answers import EXAMPLE, Json, answer, group, size, table
+from vcd_studio.cli.telling import WORK_FAILED, tell
 from vcd_studio.project.errors import InputError
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from vcd_studio.cli.answers import size, tell
+from vcd_studio.cli.answers import size
+from vcd_studio.cli.telling import tell
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, WORK_FAILED, Json, answer, group, table
+from vcd_studio.cli.answers import EXAMPLE, Json, answer, group, table
+from vcd_studio.cli.telling import WORK_FAILED
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import plain
 
@@ -21,7 +22,8 @@ def new(
     as_json: Json = False,
 ) -> None:
     """Make a project."""
-    from vcd_studio.project.project import Project, remember_project
+    from vcd_studio.project.project import Project
+    from vcd_studio.project.recent import remember_project
 
     project = Project.create(path, pack=pack)
     remember_project(project.path)
@@ -32,7 +34,7 @@ def new(
 def list_projects(as_json: Json = False) -> None:
     """The projects opened last, those in your projects folder, and the examples."""
     from vcd_studio import locations
-    from vcd_studio.project.project import PROJECT_FILE, recent_projects
+    from vcd_studio.project.recent import PROJECT_FILE, recent_projects
 
     paths = [*recent_projects()]
     for place in (locations.default_projects_dir(), locations.shipped_projects()):

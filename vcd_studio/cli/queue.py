@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, Json, answer, duration, group, table, tell
+from vcd_studio.cli.answers import EXAMPLE, Json, answer, duration, group, table
 from vcd_studio.cli.following import job_object
+from vcd_studio.cli.telling import tell
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
 

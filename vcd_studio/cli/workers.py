@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, WORK_FAILED, Json, answer, group, table
+from vcd_studio.cli.answers import EXAMPLE, Json, answer, group, table
 from vcd_studio.cli.following import need_worker
+from vcd_studio.cli.telling import WORK_FAILED
 from vcd_studio.project.errors import InputError
 from vcd_studio.project.text import quoted
 

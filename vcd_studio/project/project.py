@@ -23,12 +23,11 @@ from vcd_studio.project.outputs import Clip, list_clips
 from vcd_studio.project.paths import NAME, check_name, inside, make_numbered, reason, write_atomic
 from vcd_studio.project.photos import is_photo_name, open_photo
 from vcd_studio.project.prompts import NEW_TOML, PromptList, resolve
+from vcd_studio.project.recent import PROJECT_FILE
 from vcd_studio.project.settings import GenerationSettings
 from vcd_studio.project.text import plain, quoted, slug
 from vcd_studio.project.toml_file import examine_toml, nearest, read_toml
 
-PROJECT_FILE = "project.toml"
-MOST_RECENT = 50
 _Line = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -369,33 +368,3 @@ def _check_prompts(folder: Path, project: Project | None) -> Iterable[Problem]:
         project.check_writable()
     except InputError as error:
         yield Problem(project.path / "outputs", None, str(error))
-
-
-def remember_project(path: Path) -> None:
-    """Put a project at the top of the recent ones."""
-    folder = str(Path(path).expanduser().absolute())
-    if "\n" in folder:
-        return
-    file = locations.recent_projects_path()
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder {plain(str(file.parent))} cannot be made ({reason(error)}); make it, or set VCD_HOME.") from error
-    lines = [folder, *(line for line in _recent_lines() if line != folder)][:MOST_RECENT]
-    write_atomic(file, ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
-
-
-def recent_projects() -> list[Path]:
-    """The projects opened last that are still there, newest first."""
-    return [Path(line) for line in _recent_lines() if (Path(line) / PROJECT_FILE).is_file()]
-
-
-def _recent_lines() -> list[str]:
-    try:
-        text = locations.recent_projects_path().read_text(encoding="utf-8", errors="surrogateescape")
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        file = plain(str(locations.recent_projects_path()))
-        raise InputError(f"The list of recent projects {file} cannot be read ({reason(error)}); check its permissions.") from error
-    return [line for line in text.splitlines() if line.strip() and "\0" not in line]

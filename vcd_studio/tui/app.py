@@ -111,7 +111,7 @@ class StudioApp(App[int]):
         self.set_interval(THEMES_EVERY, self._look_at_themes)
         if not self.is_headless:
             self.set_interval(TERMINAL_EVERY, self._look_at_terminal)
-        self._watcher.start()
+        self.call_after_refresh(self._watcher.start)  # what it imports would keep the first paint waiting
         if self._first is not None:
             self.open_project(self._first)
 
@@ -284,7 +284,8 @@ class StudioApp(App[int]):
             return
 
         def read() -> "Project":
-            from vcd_studio.project.project import Project, remember_project
+            from vcd_studio.project.project import Project
+            from vcd_studio.project.recent import remember_project
 
             project = Project.open(path)
             remember_project(project.path)
@@ -315,18 +316,18 @@ def _settings() -> "Settings | None":
     """The user's settings; None where there are none, for reading them costs a quarter of the time to the first paint."""
     from vcd_studio.locations import settings_path
 
-    variables = ("VCD_GRAPHICS", "VCD_THEME", "VCD_DEVICE", "VCD_KEYMAP", "VCD_DESCRIBER")
-    if not settings_path().exists() and not any(name in os.environ for name in variables):
+    variables = any(name.startswith("VCD_") and name != "VCD_HOME" for name in os.environ)
+    if not settings_path().exists() and not variables:
         return None
     from vcd_studio.settings import load_settings
 
     return load_settings()
 
 
-def open_studio(project: Path | None, graphics: str) -> int:
+def open_studio(project: Path | None, graphics: str | None) -> int:
     """Ask the terminal, then run the app; the exit code. Raises SettingsError for settings that cannot be read."""
     settings = _settings()
-    terminal = look(settings.graphics if settings and graphics == "auto" else graphics)
+    terminal = look(graphics or (settings.graphics if settings else "auto"))
     if terminal.graphics == "kitty":
         from vcd_studio.tui.widgets.pictures.encode import ready_kitty
 

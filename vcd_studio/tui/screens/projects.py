@@ -13,6 +13,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from vcd_studio.project.errors import InputError
+from vcd_studio.project.recent import name_of
 from vcd_studio.project.text import plain
 from vcd_studio.tui.screens.base import StudioScreen
 from vcd_studio.tui.screens.dialogs.form import Field, Form, Values
@@ -37,7 +38,7 @@ Everything you enqueue is done by a worker of its own: you can leave at any time
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the list; `problem` says why a folder cannot be opened."""
+    """One line of the list; `problem` says why a folder cannot be opened. Without `pack` and `problem` it has not been read yet."""
 
     path: Path
     name: str
@@ -48,16 +49,16 @@ class Entry:
     problem: str = ""
 
 
-def entries() -> list[Entry]:
+def places() -> list[Path]:
     """Recent projects first, then the others in the user's own folder. Reads files: call it on a thread."""
     from vcd_studio.locations import default_projects_dir
-    from vcd_studio.project.project import recent_projects
+    from vcd_studio.project.recent import PROJECT_FILE, recent_projects
 
     own = default_projects_dir()
     found = [path for path in recent_projects() if path.is_dir()]
     if own.is_dir():
-        found += sorted(folder for folder in own.iterdir() if (folder / "project.toml").is_file())
-    return [entry(path) for path in dict.fromkeys(path.resolve() for path in found)]
+        found += sorted(folder for folder in own.iterdir() if (folder / PROJECT_FILE).is_file())
+    return list(dict.fromkeys(path.resolve() for path in found))
 
 
 def entry(path: Path) -> Entry:
@@ -105,7 +106,8 @@ def new_project_fields(pack: str = "pocket") -> list[Field]:
 def new_project(values: Values) -> "Project":
     """Make a project from the form's values."""
     from vcd_studio.locations import default_projects_dir
-    from vcd_studio.project.project import Project, remember_project
+    from vcd_studio.project.project import Project
+    from vcd_studio.project.recent import remember_project
     from vcd_studio.project.text import slug
 
     name = values["name"]
@@ -154,8 +156,14 @@ class ProjectsScreen(StudioScreen):
                 yield Static(markup=False, id="facts")
 
     def project_changed(self) -> None:
-        """Read the list."""
-        self.attempt(entries, self._show, group="list", exclusive=True)
+        """Read the list; the first time names come first, for reading all there is to know takes longer than anybody should wait."""
+        self.attempt(self._read, self._show, group="list", exclusive=True)
+
+    def _read(self) -> list[Entry]:
+        found = places()
+        if found and not self._read_once:
+            self.app.call_from_thread(self._show, [Entry(path, name_of(path)) for path in found])
+        return [entry(path) for path in found]
 
     def _show(self, found: list[Entry]) -> None:
         options = self.query_one(OptionList)
@@ -189,7 +197,7 @@ class ProjectsScreen(StudioScreen):
         facts.append(plain(one.name) + "\n", "bold")
         if one.problem:
             facts.append(plain(one.problem))
-        else:
+        elif one.pack:
             facts.append(f"{_count(one.identities, 'identity', 'identities')} · {_count(one.clips, 'clip')}\nmodels: {plain(one.pack)}\n")
         facts.append(f"\n{plain(str(one.path))}", "dim")
         self.query_one("#facts", Static).update(facts)
@@ -218,7 +226,8 @@ class ProjectsScreen(StudioScreen):
 
     def action_open_folder(self) -> None:
         """Ask for a folder and open it."""
-        from vcd_studio.project.project import Project, remember_project
+        from vcd_studio.project.project import Project
+        from vcd_studio.project.recent import remember_project
 
         def work(values: Values) -> "Project":
             if not values["folder"]:
@@ -242,6 +251,8 @@ def _line(one: Entry, project: "Project | None") -> Text:
     text.append(f"{'●' if here else ' '} {plain(one.name)}\n", "bold")
     if one.problem:
         text.append("  cannot be opened", "dim")
+    elif not one.pack:
+        text.append("  …", "dim")
     else:
         text.append(f"  {plain(one.pack)} · {_count(one.identities, 'identity', 'identities')} · {_count(one.clips, 'clip')}", "dim")
     return text
