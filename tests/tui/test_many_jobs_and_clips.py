@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import screen_text, until, until_text
+from conftest import screen_text, until, until_quiet, until_text
 from studio_fixtures import make_clip
 from textual._compositor import Compositor
+from textual.widgets import Static
 
 from vcd_studio.jobs.model import Job, WorkerId
 from vcd_studio.jobs.store import Store
@@ -20,6 +21,7 @@ from vcd_studio.tui.app import StudioApp
 from vcd_studio.tui.screens import clips as clips_screen
 from vcd_studio.tui.screens.projects import entry
 from vcd_studio.tui.widgets.clips.shelf import Shelf
+from vcd_studio.tui.widgets.pictures.grid import PictureGrid, TileView
 from vcd_studio.tui.widgets.queue import tree
 from vcd_studio.tui.widgets.queue.groups import MOST, grouped
 from vcd_studio.tui.widgets.queue.labels import job_label
@@ -142,6 +144,28 @@ async def test_a_key_lays_no_screen_out_again(studio: Studio, project: Project, 
         await until_text(pilot, "clip 2 of 4")
         await pilot.pause()
         assert not laid
+
+
+async def test_a_key_among_clips_draws_the_two_it_concerns_and_what_is_said_of_them_at_once(
+    studio: Studio, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        make_clip(project, f"clip {number}", frames=1)
+    app = studio(project.path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until_text(pilot, "photo 1 of 4")
+        await pilot.press("5")
+        await until_text(pilot, "clip 1 of 6")
+        await until_quiet(pilot)
+        grid = app.screen.query_one(PictureGrid)
+        drawn: list[Any] = []
+        update = Static.update
+        monkeypatch.setattr(Static, "update", lambda self, *given, **named: (drawn.append(self.parent), update(self, *given, **named))[1])
+        grid.action_move(1)
+        tiles = [parent for parent in drawn if isinstance(parent, TileView)]
+        assert len(tiles) == 2
+        assert grid.current is not None
+        assert grid.current.key in str(app.screen.query_one("#words", Static).content)  # nothing was waited for
 
 
 async def test_another_jobs_log_takes_the_place_of_the_one_before(studio: Studio, project: Project, store: Store) -> None:

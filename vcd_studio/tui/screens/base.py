@@ -27,6 +27,7 @@ class StudioScreen(Screen[None]):
 
     MODE: ClassVar[str] = ""
     HELP: ClassVar[str] = ""
+    _status: StatusLine | None = None
     DEFAULT_CSS = """
     StudioScreen > #body { height: 1fr; }
     StudioScreen.-narrow TopLine > Place { padding: 0 1 0 0; }
@@ -45,9 +46,10 @@ class StudioScreen(Screen[None]):
         return self.studio.project
 
     def compose(self) -> ComposeResult:
+        self._status = StatusLine()
         yield TopLine(self.MODE)
         yield from self.body()
-        yield StatusLine()
+        yield self._status
         yield KeysLine()
 
     def body(self) -> ComposeResult:
@@ -74,8 +76,8 @@ class StudioScreen(Screen[None]):
 
     def tell(self, snapshot: Snapshot) -> None:
         """A new snapshot, for the status line and for the screen; one that is not built yet, or goes, needs none."""
-        if self.is_mounted and self.query(StatusLine):
-            self.query_one(StatusLine).tell(snapshot)
+        if self.is_mounted and self._status is not None and self._status.is_attached:
+            self._status.tell(snapshot)
             self.queue_changed(snapshot)
 
     def project_changed(self) -> None:
@@ -90,8 +92,8 @@ class StudioScreen(Screen[None]):
 
     def say(self, words: str) -> None:
         """A message on the status line, until the next key; keys can come before the screen is built, and while it goes."""
-        for line in self.query(StatusLine):
-            line.say(words)
+        if self._status is not None and self._status.is_attached:
+            self._status.say(words)
 
     def on_key(self) -> None:
         """A key was pressed: the message has been read."""

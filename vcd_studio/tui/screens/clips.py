@@ -105,9 +105,11 @@ into the trash and u takes it back. ✗ marks one that never became a clip: what
             yield Static(NO_PROJECT, markup=False, id="nothing")
 
     def on_mount(self) -> None:
-        """The grid has the keys."""
+        """The grid has the keys; the words below follow its cursor in the very same drawing."""
         super().on_mount()
-        self.query_one(PictureGrid).focus()
+        grid = self.query_one(PictureGrid)
+        self.watch(grid, "cursor", self._show_words, init=False)
+        grid.focus()
 
     # ── reading and showing ──
 
@@ -242,10 +244,6 @@ into the trash and u takes it back. ✗ marks one that never became a clip: what
                 way_on = "r tries again, x throws it away, i tells more" if one.job else "x throws it away"
             words.append(f"{plain(one.clip.id)} · {', '.join(map(plain, one.stages)) or 'no stages kept'} · {way_on}", "dim")
         self.query_one("#words", Static).update(words, layout=False)
-
-    def on_picture_grid_moved(self, message: PictureGrid.Moved) -> None:
-        """Another clip is under the cursor."""
-        self._show_words()
 
     # ── one clip ──
 

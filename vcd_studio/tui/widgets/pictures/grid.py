@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Grid
 from textual.message import Message
+from textual.reactive import var
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -35,8 +36,8 @@ class TileView(Widget):
     TileView { layout: vertical; }
     TileView > Picture { width: 1fr; height: 1fr; }
     TileView > Static { width: 1fr; height: 1; padding: 0; text-wrap: nowrap; text-overflow: ellipsis; }
-    TileView.-cursor > Static { background: $block-cursor-blurred-background; color: $block-cursor-blurred-foreground; }
-    PictureGrid:focus TileView.-cursor > Static { background: $block-cursor-background; color: $block-cursor-foreground; }
+    TileView > Static.-cursor { background: $block-cursor-blurred-background; color: $block-cursor-blurred-foreground; }
+    PictureGrid:focus TileView > Static.-cursor { background: $block-cursor-background; color: $block-cursor-foreground; }
     """
 
     @dataclass
@@ -48,14 +49,18 @@ class TileView(Widget):
     def __init__(self) -> None:
         super().__init__()
         self.picture, self.caption = Picture(), Static(markup=False)
+        self._shown: tuple[Tile | None, bool] | None = None
 
     def compose(self) -> ComposeResult:
         yield self.picture
         yield self.caption
 
     def fill(self, tile: Tile | None, cursor: bool) -> None:
-        """Show this tile, or nothing."""
-        self.set_class(cursor and tile is not None, "-cursor")
+        """Show this tile, or nothing; what it shows already is not drawn again."""
+        if self._shown == (tile, cursor):
+            return
+        self._shown = tile, cursor
+        self.caption.set_class(cursor and tile is not None, "-cursor")
         self.picture.show(tile.source if tile else None, "no picture" if tile else "")
         caption = Text(no_wrap=True, overflow="ellipsis")
         if tile:
@@ -89,6 +94,9 @@ class PictureGrid(Widget, can_focus=True):
         Binding("enter", "open", "Open", id="grid.open", tooltip="Open the picture under the cursor"),
     ]
 
+    cursor: var[int] = var(0, init=False)
+    """Where it stands in ``tiles``. Who watches it is told at once, before anything is drawn; Moved comes when the tiles have been."""
+
     @dataclass
     class Moved(Message):
         """The cursor stands on this tile now."""
@@ -110,8 +118,8 @@ class PictureGrid(Widget, can_focus=True):
         self.empty = empty
         self.note = ""  # how the tiles are ordered
         self.tiles: list[Tile] = []
-        self.cursor = 0
         self._columns = self._rows = 0
+        self._views: list[TileView] = []
 
     def compose(self) -> ComposeResult:
         yield Grid()
@@ -161,15 +169,15 @@ class PictureGrid(Widget, can_focus=True):
         grid.styles.grid_columns = f"{self.tile_width}"
         grid.styles.grid_rows = f"{self.tile_height}"
         await grid.remove_children()
-        await grid.mount_all(TileView() for _ in range(columns * rows))
+        self._views = [TileView() for _ in range(columns * rows)]
+        await grid.mount_all(self._views)
         self._draw()
 
     def _draw(self) -> None:
-        views = list(self.query(TileView))
-        if not views:
+        if not self._views:
             return
         page = self.cursor // self.page_size
-        for at, view in enumerate(views):
+        for at, view in enumerate(self._views):
             index = page * self.page_size + at
             view.fill(self.tiles[index] if index < len(self.tiles) else None, index == self.cursor)
         pages = -(-len(self.tiles) // self.page_size)
@@ -181,7 +189,7 @@ class PictureGrid(Widget, can_focus=True):
         """The mouse moves the cursor; on the tile that has it already, it opens."""
         message.stop()
         self.focus()
-        index = self.cursor // self.page_size * self.page_size + list(self.query(TileView)).index(message.view)
+        index = self.cursor // self.page_size * self.page_size + self._views.index(message.view)
         if index == self.cursor:
             self.action_open()
         else:
