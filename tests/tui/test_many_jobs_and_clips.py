@@ -1,5 +1,6 @@
 """Thousands of jobs and clips: a screen does work for what changed and for what is seen, not for all there is."""
 
+import gc
 import os
 import threading
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from vcd_studio.project.project import Project
 from vcd_studio.tui.app import StudioApp
 from vcd_studio.tui.screens import clips as clips_screen
 from vcd_studio.tui.screens.projects import entry
+from vcd_studio.tui.widgets.clips import shelf
 from vcd_studio.tui.widgets.clips.shelf import Shelf
 from vcd_studio.tui.widgets.pictures.grid import PictureGrid, TileView
 from vcd_studio.tui.widgets.queue import tree
@@ -207,3 +209,41 @@ async def test_after_the_first_clips_come_all(studio: Studio, project: Project, 
         await until_text(pilot, "clip 1 of 5")
         await pilot.press("plus")
         await until(pilot, lambda: "1 clip-0" in screen_text(pilot), "the rating on the page")
+
+
+def test_ten_thousand_clips_are_no_work_for_the_collector(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it kept from what is made later."""
+    for number in range(3):
+        write_sidecar(project.new_clip(f"clip {number}"), {"seed": number})
+    before, frozen = gc.get_threshold(), gc.get_freeze_count()
+    Shelf().read(project)
+    assert gc.get_freeze_count() == frozen
+    monkeypatch.setattr(shelf, "MANY", 3)
+    try:
+        Shelf().read(project)
+        assert gc.get_freeze_count() > frozen
+        assert gc.get_threshold() == before
+    finally:
+        gc.unfreeze()
+
+
+async def test_clips_read_again_unchanged_are_not_laid_out_again(
+    studio: Studio, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_clip(project, "clip", frames=1)
+    app = studio(project.path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until_text(pilot, "photo 1 of 4")
+        await pilot.press("5")
+        await until_text(pilot, "clip 1 of 1")
+        await until_quiet(pilot)
+        screen, filled = app.screen, list[int]()
+        fill = PictureGrid.fill
+        monkeypatch.setattr(PictureGrid, "fill", lambda self, tiles, **named: (filled.append(len(tiles)), fill(self, tiles, **named))[1])
+        screen.project_changed()  # type: ignore[attr-defined]
+        await until_quiet(pilot)
+        assert filled == []
+        make_clip(project, "another", frames=1)
+        screen.project_changed()  # type: ignore[attr-defined]
+        await until_text(pilot, "clip 2 of 2")
+        assert filled == [2]

@@ -1,6 +1,7 @@
 """Clips: pages of posters; one clip large, frame by frame or played, its stages or another clip beside it, and its recipe."""
 
 from dataclasses import replace
+from operator import is_
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -170,6 +171,9 @@ into the trash and u takes it back. ✗ marks one that never became a clip: what
         super().on_screen_suspend()
 
     def _show(self, clips: list[Shown]) -> None:
+        if clips and len(clips) == len(self.clips) and all(map(is_, clips, self.clips)):
+            self.refresh_bindings()  # read again, and no clip has changed; what can be taken back may have
+            return
         self.clips = clips
         self.set_class(not clips, "-empty")
         self.query_one("#nothing", Static).update(NOTHING if self.project else NO_PROJECT)

@@ -1,6 +1,9 @@
 """The clips of a project as the screen needs them: each is read once, on a thread, and again when it was written anew."""
 
+import gc
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from vcd_studio.project.project import Project
 
 USUAL_RATE = 8  # frames a second, of a clip that does not say
+MANY = 1000
+"""Clips, from which on Python's collector would hold the screens up."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,9 @@ class Shelf:
             for gone in known.keys() - found.keys():
                 del known[gone]
             wanted = list(islice(found.items(), most))
-            for folder, written in wanted:
-                if folder not in known or known[folder][0] != written:
+            fresh = [(folder, written) for folder, written in wanted if folder not in known or known[folder][0] != written]
+            with _lasting(len(fresh) >= MANY):
+                for folder, written in fresh:
                     known[folder] = written, read_shown(read_clip(folder))
             self.is_new, self.trash = False, tuple(discarded(project.outputs_dir))
             unfinished = [replace(read_shown(clip), job=job) for clip, job in unfinished_clips(project.outputs_dir, jobs)]
@@ -100,6 +106,22 @@ class Shelf:
         folder = shown.clip.folder
         if folder in self._known:
             self._known[folder] = self._known[folder][0], shown
+
+
+@contextmanager
+def _lasting(many: bool) -> Iterator[None]:
+    """What is made meanwhile is there to stay, if it is ``many``: Python's collector looks through it neither now nor later for what might
+    go. Ten thousand clips keep it busy for half a second, in which no key is answered."""
+    if not many:
+        yield
+        return
+    before = gc.get_threshold()
+    gc.set_threshold(*before[:2], 1 << 30)  # what is young is still looked at
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.freeze()
 
 
 def read_shown(clip: "Clip") -> Shown:
