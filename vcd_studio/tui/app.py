@@ -111,7 +111,7 @@ class StudioApp(App[int]):
         self.set_interval(THEMES_EVERY, self._look_at_themes)
         if not self.is_headless:
             self.set_interval(TERMINAL_EVERY, self._look_at_terminal)
-        self.call_after_refresh(self._watcher.start)  # what it imports would keep the first paint waiting
+        self._watcher.start()
         if self._first is not None:
             self.open_project(self._first)
 
