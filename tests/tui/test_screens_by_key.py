@@ -348,7 +348,9 @@ async def test_the_example_is_one_key_away(studio: Studio, project: Project, hom
         assert app.project.path == home / "data" / "projects" / "pocket-park"
 
 
-async def test_the_list_of_projects_names_them_before_it_has_read_them(studio: Studio, project: Project, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+async def test_the_list_of_projects_names_them_before_it_has_read_them(
+    studio: Studio, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from vcd_studio.tui.screens import projects
 
     go_on, read = threading.Event(), projects.entry
@@ -362,6 +364,22 @@ async def test_the_list_of_projects_names_them_before_it_has_read_them(studio: S
         go_on.set()
         await until_text(pilot, "2 identities")
         assert app.screen.to_copy() == str(project.path)
+
+
+async def test_a_project_that_opens_late_leaves_the_screen_that_was_chosen_meanwhile(
+    studio: Studio, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, read = threading.Event(), Project.open
+    monkeypatch.setattr(Project, "open", lambda path: (go_on.wait(60), read(path))[1])
+    app = studio(project.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.current_mode == "projects", "the first screen")
+        await pilot.press("4")
+        await until(pilot, lambda: app.current_mode == "queue", "the queue")
+        go_on.set()
+        await until(pilot, lambda: app.project is not None, "the project")
+        await until_text(pilot, project.name)
+        assert app.current_mode == "queue"
 
 
 async def test_pages_turn_and_never_scroll(studio: Studio, project: Project) -> None:

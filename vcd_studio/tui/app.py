@@ -277,7 +277,7 @@ class StudioApp(App[int]):
     # ── the open project ──
 
     def open_project(self, path: Path, then: str = "identity") -> None:
-        """Open the project folder on a thread, then show its screen `then`."""
+        """Open the project folder on a thread, then show its screen `then`, unless another screen was chosen meanwhile."""
         screen = self.studio_screen
         if screen is None:
             self.call_after_refresh(self.open_project, path, then)
@@ -292,7 +292,11 @@ class StudioApp(App[int]):
             project.identities()
             return project
 
-        screen.attempt(read, lambda project: self.use_project(project, then), group="open", exclusive=True)
+        def show(project: "Project") -> None:
+            self.use_project(project, then if self.current_mode == asked_in else "")
+
+        asked_in = self.current_mode
+        screen.attempt(read, show, group="open", exclusive=True)
 
     def use_project(self, project: "Project", then: str = "identity") -> None:
         """This project is the open one now."""

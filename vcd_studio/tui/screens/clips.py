@@ -109,7 +109,7 @@ into the trash and u takes it back. ✗ marks one that never became a clip: what
         """The grid has the keys; the words below follow its cursor in the very same drawing."""
         super().on_mount()
         grid = self.query_one(PictureGrid)
-        self.watch(grid, "cursor", self._show_words, init=False)
+        self.watch(grid, "current", self._show_words, init=False)
         grid.focus()
 
     # ── reading and showing ──

@@ -116,6 +116,11 @@ f changes noun and thresholds and segments again."""
             yield RunsView()
             yield TrainingPanel()
 
+    def on_mount(self) -> None:
+        """The large photo follows the cursor among the small ones."""
+        super().on_mount()
+        self.watch(self.query_one("#photos", PictureGrid), "current", self._another_photo, init=False)
+
     # ── reading and showing ──
 
     def project_changed(self) -> None:
@@ -364,10 +369,7 @@ f changes noun and thresholds and segments again."""
         if message.grid.id == "photos":
             self.toggle_class("-large")
 
-    def on_picture_grid_moved(self, message: PictureGrid.Moved) -> None:
-        """Another photo is under the cursor."""
-        if message.grid.id != "photos":
-            return
+    def _another_photo(self) -> None:
         self.boxes.forget()
         self._show_large()
 

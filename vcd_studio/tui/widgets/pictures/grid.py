@@ -73,7 +73,7 @@ class TileView(Widget):
 
 
 class PictureGrid(Widget, can_focus=True):
-    """Tiles of one size on pages. Posts Moved when the cursor moves and Opened on enter."""
+    """Tiles of one size on pages. Posts Opened on enter."""
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
@@ -94,15 +94,8 @@ class PictureGrid(Widget, can_focus=True):
         Binding("enter", "open", "Open", id="grid.open", tooltip="Open the picture under the cursor"),
     ]
 
-    cursor: var[int] = var(0, init=False)
-    """Where it stands in ``tiles``. Who watches it is told at once, before anything is drawn; Moved comes when the tiles have been."""
-
-    @dataclass
-    class Moved(Message):
-        """The cursor stands on this tile now."""
-
-        grid: "PictureGrid"
-        tile: Tile | None
+    current: var[Tile | None] = var(None, init=False)
+    """The tile under the cursor. Who watches it is told at once, so that what is said of the tile is drawn together with the cursor."""
 
     @dataclass
     class Opened(Message):
@@ -118,6 +111,7 @@ class PictureGrid(Widget, can_focus=True):
         self.empty = empty
         self.note = ""  # how the tiles are ordered
         self.tiles: list[Tile] = []
+        self.cursor = 0
         self._columns = self._rows = 0
         self._views: list[TileView] = []
 
@@ -130,21 +124,12 @@ class PictureGrid(Widget, can_focus=True):
         """Tiles on one page."""
         return max(1, self._columns * self._rows)
 
-    @property
-    def current(self) -> Tile | None:
-        """The tile under the cursor."""
-        return self.tiles[self.cursor] if self.cursor < len(self.tiles) else None
-
     def fill(self, tiles: list[Tile], *, keep: str | None = None) -> None:
         """Show these tiles; the cursor stays on the key it was on (or goes to `keep`)."""
         wanted = keep or (self.current.key if self.current else None)
-        before = self.current
         self.tiles = tiles
         keys = [tile.key for tile in tiles]
-        self.cursor = keys.index(wanted) if wanted in keys else min(self.cursor, max(0, len(tiles) - 1))
-        self._draw()
-        if self.current != before:
-            self.post_message(self.Moved(self, self.current))
+        self._put(keys.index(wanted) if wanted in keys else min(self.cursor, max(0, len(tiles) - 1)))
 
     def go(self, index: int) -> None:
         """Put the cursor on this tile."""
@@ -152,9 +137,12 @@ class PictureGrid(Widget, can_focus=True):
             return
         index = max(0, min(len(self.tiles) - 1, index))
         if index != self.cursor:
-            self.cursor = index
-            self._draw()
-            self.post_message(self.Moved(self, self.current))
+            self._put(index)
+
+    def _put(self, index: int) -> None:
+        self.cursor = index
+        self.current = self.tiles[index] if self.tiles else None
+        self._draw()
 
     async def on_resize(self, event: events.Resize) -> None:
         """Lay out as many whole tiles as fit."""
@@ -168,9 +156,11 @@ class PictureGrid(Widget, can_focus=True):
         grid.styles.grid_size_rows = rows
         grid.styles.grid_columns = f"{self.tile_width}"
         grid.styles.grid_rows = f"{self.tile_height}"
+        views = [TileView() for _ in range(columns * rows)]
+        self._views = []  # meanwhile there is nothing to draw on
         await grid.remove_children()
-        self._views = [TileView() for _ in range(columns * rows)]
-        await grid.mount_all(self._views)
+        await grid.mount_all(views)
+        self._views = views
         self._draw()
 
     def _draw(self) -> None:
