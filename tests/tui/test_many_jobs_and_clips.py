@@ -11,6 +11,7 @@ import pytest
 from conftest import screen_text, until, until_quiet, until_text
 from studio_fixtures import make_clip
 from textual._compositor import Compositor
+from textual.pilot import Pilot
 from textual.widgets import Static
 
 from vcd_studio.jobs.model import Job, WorkerId
@@ -51,6 +52,13 @@ def test_of_too_many_the_front_of_the_line_and_the_newest_ended_are_shown(
     assert all(len(line) >= min(MOST // 2, of) for line, of in zip(lines, (waiting, ended), strict=True))
     assert lines[0] == list(range(1, len(lines[0]) + 1))
     assert lines[1] == list(range(waiting + ended, waiting + ended - len(lines[1]), -1))
+
+
+async def go_to_clips(pilot: Pilot[int], count: int) -> None:
+    await until_text(pilot, "photo 1 of 4")
+    await pilot.press("5")
+    await until_text(pilot, f"clip 1 of {count}")
+    await until_quiet(pilot)
 
 
 async def test_jobs_that_are_not_shown_are_counted_and_found(studio: Studio, project: Project, store: Store) -> None:
@@ -136,10 +144,7 @@ async def test_a_key_lays_no_screen_out_again(studio: Studio, project: Project, 
         make_clip(project, f"clip {at}", frames=1)
     app = studio(project.path)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until_text(pilot, "photo 1 of 4")
-        await pilot.press("5")
-        await until_text(pilot, "clip 1 of 4")
-        await pilot.pause()
+        await go_to_clips(pilot, 4)
         laid: list[object] = []
         monkeypatch.setattr(Compositor, "reflow", lambda self, *given, original=Compositor.reflow: laid.append(1) or original(self, *given))
         await pilot.press("right")
@@ -155,10 +160,7 @@ async def test_a_key_among_clips_draws_the_two_it_concerns_and_what_is_said_of_t
         make_clip(project, f"clip {number}", frames=1)
     app = studio(project.path)
     async with app.run_test(size=(100, 30)) as pilot:
-        await until_text(pilot, "photo 1 of 4")
-        await pilot.press("5")
-        await until_text(pilot, "clip 1 of 6")
-        await until_quiet(pilot)
+        await go_to_clips(pilot, 6)
         grid = app.screen.query_one(PictureGrid)
         drawn: list[Any] = []
         update = Static.update
@@ -233,10 +235,7 @@ async def test_clips_read_again_unchanged_are_not_laid_out_again(
     make_clip(project, "clip", frames=1)
     app = studio(project.path)
     async with app.run_test(size=(100, 30)) as pilot:
-        await until_text(pilot, "photo 1 of 4")
-        await pilot.press("5")
-        await until_text(pilot, "clip 1 of 1")
-        await until_quiet(pilot)
+        await go_to_clips(pilot, 1)
         screen, filled = app.screen, list[int]()
         fill = PictureGrid.fill
         monkeypatch.setattr(PictureGrid, "fill", lambda self, tiles, **named: (filled.append(len(tiles)), fill(self, tiles, **named))[1])

@@ -139,7 +139,7 @@ def clip_folders(outputs: Path) -> dict[Path, tuple[int, int]]:
     with os.scandir(outputs) as entries:
         for entry in entries:
             if not entry.name.startswith(".") and not entry.is_symlink():
-                sidecar = _sidecar(entry)
+                sidecar = _sidecar_stat(entry)
                 if sidecar is not None and stat.S_ISREG(sidecar.st_mode):
                     found[outputs / entry.name] = sidecar.st_mtime_ns, sidecar.st_size
     return dict(sorted(found.items(), key=lambda item: (-item[1][0], item[0].name)))
@@ -151,11 +151,11 @@ def folders_without_recipe(outputs: Path) -> list[Path]:
         return []
     with os.scandir(outputs) as entries:
         begun = [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)]
-    return sorted(outputs / entry.name for entry in begun if _sidecar(entry) is None)
+    return sorted(outputs / entry.name for entry in begun if _sidecar_stat(entry) is None)
 
 
-def _sidecar(folder: os.DirEntry[str]) -> os.stat_result | None:
-    """That of a folder's sidecar, where it has one. By words: a ``Path`` for each of ten thousand takes longer than to look at the file."""
+def _sidecar_stat(folder: os.DirEntry[str]) -> os.stat_result | None:
+    """Of a folder's sidecar, where it has one. By words: a ``Path`` for each of ten thousand takes longer than to look at the file."""
     try:
         return os.stat(f"{folder.path}/{SIDECAR}")  # noqa: PTH116
     except OSError:  # no clip, or not one yet

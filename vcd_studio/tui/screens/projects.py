@@ -162,8 +162,12 @@ class ProjectsScreen(StudioScreen):
     def _read(self) -> list[Entry]:
         found = places()
         if found and not self._read_once:
-            self.app.call_from_thread(self._show, [Entry(path, name_of(path)) for path in found])
+            self.call_later(self._show_names, [Entry(path, name_of(path)) for path in found])
         return [entry(path) for path in found]
+
+    def _show_names(self, found: list[Entry]) -> None:
+        if not self._read_once:  # all that there is to know may have come before
+            self._show(found)
 
     def _show(self, found: list[Entry]) -> None:
         options = self.query_one(OptionList)

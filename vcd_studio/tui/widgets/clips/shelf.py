@@ -3,7 +3,7 @@
 import gc
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -94,7 +94,7 @@ class Shelf:
                 del known[gone]
             wanted = list(islice(found.items(), most))
             fresh = [(folder, written) for folder, written in wanted if folder not in known or known[folder][0] != written]
-            with _lasting(len(fresh) >= MANY):
+            with _lasting() if len(fresh) >= MANY else nullcontext():
                 for folder, written in fresh:
                     known[folder] = written, read_shown(read_clip(folder))
             self.is_new, self.trash = False, tuple(discarded(project.outputs_dir))
@@ -109,12 +109,9 @@ class Shelf:
 
 
 @contextmanager
-def _lasting(many: bool) -> Iterator[None]:
-    """What is made meanwhile is there to stay, if it is ``many``: Python's collector looks through it neither now nor later for what might
-    go. Ten thousand clips keep it busy for half a second, in which no key is answered."""
-    if not many:
-        yield
-        return
+def _lasting() -> Iterator[None]:
+    """What is made meanwhile is there to stay: Python's collector looks through it neither now nor later for what might go. Ten thousand
+    clips keep it busy for half a second, in which no key is answered."""
     before = gc.get_threshold()
     gc.set_threshold(*before[:2], 1 << 30)  # what is young is still looked at
     try:
