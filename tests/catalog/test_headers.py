@@ -138,7 +138,7 @@ def test_a_zip_without_weights_and_a_file_that_is_not_there(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "pickle"])
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 0.999), where=st.integers(0, 10**6), byte=st.integers(0, 255))
 def test_cut_off_or_damaged_anywhere_it_says_so_or_reads(kind: str, share: float, where: int, byte: int, tmp_path: Path) -> None:
     path = tmp_path / f"{kind}.weights"

@@ -14,7 +14,7 @@ from vcd_studio.jobs.processes import this_process
 from vcd_studio.jobs.store import Store
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text(), min_size=1, max_size=6), cut=st.integers(1, 40))
 def test_read_in_pieces_it_is_what_was_told(tmp_path: Path, texts: list[str], cut: int) -> None:
     whole, growing = Journal(tmp_path / "whole"), Journal(tmp_path / "growing")

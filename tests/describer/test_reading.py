@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vcd_studio.describer.client import DescriberError
@@ -78,7 +78,6 @@ def test_nonsense_is_the_one_error(text: str) -> None:
 descriptions = st.fixed_dictionaries({"noun": st.text(), "class": st.text(), "description": st.text()})
 
 
-@settings(deadline=None)
 @given(st.text() | json_like.map(json.dumps) | descriptions.map(json.dumps))
 def test_any_answer_is_a_reading_or_the_one_error(text: str) -> None:
     with contextlib.suppress(DescriberError):
@@ -118,7 +117,6 @@ def test_what_would_mean_more_than_its_words_is_dropped(line: str) -> None:
 words = st.text() | st.text("{subject} |_$#<>*V-:08ab\x1b\n").map(lambda text: f"{text}{{subject}}{text}")
 
 
-@settings(deadline=None)
 @given(st.lists(words).map(json.dumps) | json_like.map(json.dumps) | st.text())
 def test_any_draft_is_a_plain_prompt_of_the_identity(text: str) -> None:
     with contextlib.suppress(DescriberError):

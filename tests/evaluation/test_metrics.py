@@ -95,7 +95,7 @@ def test_known_cosines() -> None:
 # -- motion and flow ---------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(CLIPS)
 def test_motion_is_a_share_and_a_still_clip_has_none(clip: Frames) -> None:
     assert 0 <= motion(clip) <= 1
@@ -319,7 +319,7 @@ def test_a_damaged_cache_is_an_empty_one(fresh: tuple[Encoders, Calls], tmp_path
     assert calls.since() == 0
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_a_cache_cut_off_anywhere_says_the_same(encoders: Encoders, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     cache, clip = tmp_path_factory.mktemp("cache") / "metrics.json", pocket_clip(frames=2)

@@ -61,7 +61,7 @@ def test_frames_that_cannot_be_written(tmp_path: Path) -> None:
         save_frames(tmp_path / "file" / "frames", noise(1))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 20), st.integers(1, 8), st.integers(1, 300), st.integers(1, 40), st.integers(1, 40))
 def test_a_sheet_holds_every_frame(count: int, columns: int, width: int, high: int, wide: int) -> None:
     frames = [np.full((high, wide, 3), 100 + index, dtype=np.uint8) for index in range(count)]

@@ -58,7 +58,7 @@ def test_growing_and_shrinking_move_the_edge() -> None:
 STROKES = st.lists(st.tuples(st.integers(0, 19), st.integers(0, 11), st.integers(0, 5), st.booleans()), min_size=1, max_size=8)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(STROKES)
 def test_undo_goes_back_to_the_beginning_and_redo_to_the_end(strokes: list[tuple[int, int, int, bool]]) -> None:
     canvas = blank()

@@ -14,7 +14,7 @@ def seeded(seed: int = 3) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(gamma=st.floats(0, 1), frames=st.integers(1, 12))
 def test_covariance_is_that_of_equation_4(gamma: float, frames: int) -> None:
     noise = noise_prior((1, 4, frames, 64, 64), gamma, seeded())

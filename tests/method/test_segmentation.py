@@ -63,7 +63,7 @@ def test_nothing_found_and_unknown_nouns_say_so() -> None:
         segment(IMAGE, "dragon", Ground(BOXES), FillBox())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))))
 def test_components_are_those_of_a_flood_fill(mask: NDArray[np.bool_]) -> None:
     labels = components(mask)
@@ -79,7 +79,7 @@ def test_components_are_those_of_a_flood_fill(mask: NDArray[np.bool_]) -> None:
     assert len(pairs) == count == len(set(labels[mask].tolist()))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(arrays(np.uint8, (9, 9), elements=st.sampled_from([0, 255])))
 def test_tidying_twice_is_tidying_once(mask: NDArray[np.uint8]) -> None:
     once = tidy(mask)

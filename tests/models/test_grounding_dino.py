@@ -257,7 +257,7 @@ def test_a_noun_is_one_phrase(noun: str, caption: str) -> None:
     assert caption_of(noun) == caption
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(noun=st.text() | st.text("각힣.?[SEP] 犬", min_size=80))
 def test_no_noun_is_too_long_or_ends_early(noun: str, tokenizer: Any) -> None:
     tokens = tokenizer(caption_of(noun))["input_ids"]

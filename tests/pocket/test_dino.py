@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vcd_studio.pocket.train.dino import SIDE, Projected, architecture, coloured, contrast, cropped
 
 
 @given(st.integers(0, 1000))
-@settings(deadline=None)
 def test_each_must_find_its_own_among_all(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     first = F.normalize(torch.randn(16, 64, generator=generator), dim=-1)

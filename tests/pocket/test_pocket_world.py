@@ -26,7 +26,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @given(seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_same_parameters_draw_the_same_picture(seed: int) -> None:
     rng = np.random.default_rng(seed)
     identity = sample_identity(rng)
@@ -38,7 +38,7 @@ def test_the_same_parameters_draw_the_same_picture(seed: int) -> None:
 
 
 @given(seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_mask_box_and_face_agree(seed: int) -> None:
     rng = np.random.default_rng(seed)
     identity = sample_identity(rng)
@@ -54,7 +54,7 @@ def test_mask_box_and_face_agree(seed: int) -> None:
 
 
 @given(seeds)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_caption_is_made_of_the_vocabulary(seed: int) -> None:
     rng = np.random.default_rng(seed)
     identity = sample_identity(rng)

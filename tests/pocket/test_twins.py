@@ -36,7 +36,7 @@ def changed(one: Identity | Shot, other: Identity | Shot) -> set[str]:
     return {field.name for field in fields(one) if getattr(one, field.name) != getattr(other, field.name)}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(seed=st.integers(0, 2**31))
 def test_one_thing_differs_and_nobody_held_out_is_drawn(seed: int) -> None:
     (who, shot), (other, seen) = some_twins(np.random.default_rng(seed))
@@ -50,14 +50,14 @@ def test_one_thing_differs_and_nobody_held_out_is_drawn(seed: int) -> None:
 ORDER = ("fur", "spots", "stripes", "patch", "collar", "shirt", "trousers", "skirt", "hair", "cap", "top hat", "beanie", "glasses", "beard")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(seed=st.integers(0, 2**31))
 def test_names_stand_in_the_order_that_tells_who_is_held_out(seed: int) -> None:
     _, (other, _) = some_twins(np.random.default_rng(seed))
     assert [part for part, _ in other.names] == sorted((part for part, _ in other.names), key=ORDER.index)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 2**31))
 def test_captions_of_two_who_do_something_else_differ_in_that_word_alone(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -106,7 +106,7 @@ def test_a_bomb_is_not_decoded(tmp_path: Path) -> None:
         open_photo(saved(tmp_path / "bomb.png", header))
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"]),
     st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=8),

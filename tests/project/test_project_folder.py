@@ -142,7 +142,7 @@ def test_new_clips_never_meet(project: Project) -> None:
     assert made[0].name.startswith("a-rex-dog-running")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=120))
 def test_any_text_names_a_clip_inside_outputs(project: Project, stem: str) -> None:
     folder = project.new_clip(stem)
@@ -150,7 +150,7 @@ def test_any_text_names_a_clip_inside_outputs(project: Project, stem: str) -> No
     assert list(folder.iterdir()) == []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60), st.text(max_size=30))
 def test_any_name_and_noun_is_taken_or_refused_in_one_line(project: Project, photos: list[Path], name: str, noun: str) -> None:
     try:

@@ -104,7 +104,7 @@ def test_wildcards_come_from_the_projects_folder_alone(tmp_path: Path) -> None:
         expand("__empty__", folder)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet="ab {}|$_#%<>V*2-,:~@!\n\x1b", max_size=40))
 def test_any_template_expands_or_is_refused_in_one_line(template: str) -> None:
     try:
@@ -118,7 +118,7 @@ def test_any_template_expands_or_is_refused_in_one_line(template: str) -> None:
         assert expand(template, limit=50) == texts
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.lists(st.text(alphabet="abcdefgh", min_size=1, max_size=4), min_size=1, max_size=4, unique=True), min_size=1, max_size=3)
 )
@@ -131,7 +131,7 @@ def test_choices_multiply(choices: list[list[str]]) -> None:
     assert all(len(text.split(" ")) == len(choices) for text in texts)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.text(alphabet=st.characters(blacklist_characters="{}_", blacklist_categories=("Cs",)), min_size=1, max_size=80))
 def test_text_without_marks_is_left_alone(text: str) -> None:
     if text.strip():
@@ -283,7 +283,7 @@ def test_bad_flags_are_told_with_their_line(tmp_path: Path, line: str, sentence:
     assert caught.value.line == 2
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.text(max_size=60),
     st.dictionaries(st.sampled_from(["steps", "guidance", "negative", "seeds", "frames"]), st.one_of(st.integers(), st.text(max_size=20))),

@@ -83,7 +83,7 @@ def test_missing_files_folders_and_giants(tmp_path: Path) -> None:
         read_toml(giant, ProjectFile)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.binary(max_size=200), st.text(alphabet="name=\"x\n[]defaults.# \\u'{},1-\x1b", max_size=120).map(str.encode)))
 def test_any_file_reads_or_is_refused_in_one_line(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "any.toml"

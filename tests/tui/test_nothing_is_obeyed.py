@@ -66,7 +66,7 @@ async def look_everywhere(app: StudioApp, title: str) -> str:
 
 
 @pytest.mark.slow
-@settings(max_examples=8, deadline=None, phases=(Phase.generate,), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, phases=(Phase.generate,), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=HOSTILE, name=HOSTILE, told=HOSTILE)
 def test_every_screen_shows_what_it_is_given(words: str, name: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Path(tempfile.mkdtemp())
