@@ -63,7 +63,7 @@ def test_every_curve_is_measured_and_drawn_and_nothing_is_left_behind(tmp_path: 
     before = os.environ.get("VCD_HOME")
     figures = list(measure(Options("cpu", 1, tmp_path, small=True)))
     assert {figure.what.partition(":")[0] for figure in figures} == {"T2V", "Tiled", "queue", "clips", "photos"}
-    assert len(figures) == (17 if sys.platform == "linux" else 13)
+    assert len(figures) == (18 if sys.platform == "linux" else 14)
     assert all(figure.met is not None for figure in figures)
     assert (tmp_path / "growth.png").is_file()
     assert os.environ.get("VCD_HOME") == before

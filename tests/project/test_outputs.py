@@ -49,9 +49,6 @@ def test_newest_first_and_a_broken_one_is_listed_with_its_problem(project: Proje
     assert clips[0].problem is not None
     assert "is not valid TOML" in clips[0].problem
     assert unfinished.is_dir()
-    assert project.clip("clip-0-001").id == "clip-0-001"
-    with pytest.raises(InputError, match='did you mean "clip-0-001"'):
-        project.clip("clip-0-01")
 
 
 def test_stages_in_the_order_they_ran(project: Project) -> None:

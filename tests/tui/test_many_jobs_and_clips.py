@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from vcd_studio.jobs.model import Job, WorkerId
 from vcd_studio.jobs.store import Store
-from vcd_studio.project import outputs
+from vcd_studio.project import clip_index, outputs
 from vcd_studio.project.outputs import write_sidecar
 from vcd_studio.project.project import Project
 from vcd_studio.tui.app import StudioApp
@@ -103,7 +103,7 @@ async def test_a_step_writes_the_words_of_its_own_job_alone(
 def test_a_clip_is_read_again_only_when_it_was_written_anew(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     folders = [make_clip(project, f"clip {at}", frames=1) for at in range(3)]
     read: list[Path] = []
-    monkeypatch.setattr(outputs, "read_clip", lambda folder, original=outputs.read_clip: read.append(folder) or original(folder))
+    monkeypatch.setattr(clip_index, "read_clip", lambda folder, original=outputs.read_clip: read.append(folder) or original(folder))
     shelf = Shelf()
     assert {one.clip.folder for one in shelf.read(project)} == set(folders)
     assert sorted(read) == sorted(folders)
@@ -127,7 +127,7 @@ def test_threads_that_read_at_once_read_each_clip_once(project: Project, monkeyp
         both.wait(10)  # the first is in the middle of its clips when the others begin
         return original(folder)
 
-    monkeypatch.setattr(outputs, "read_clip", slow)
+    monkeypatch.setattr(clip_index, "read_clip", slow)
     shelf, found = Shelf(), list[list[Path]]()
     threads = [threading.Thread(target=lambda: found.append([one.clip.folder for one in shelf.read(project)])) for _ in range(3)]
     for thread in threads:

@@ -132,7 +132,7 @@ def _in_trash(project: Path | None) -> list[Path]:
 
 def clip_object(clip: Clip) -> dict[str, Any]:
     """One clip for an answer; what its recipe does not say is null."""
-    recipe = clip.sidecar
+    recipe = clip.recipe
     made = datetime.fromtimestamp(clip.made, UTC)
     return {
         "id": clip.id,
@@ -170,14 +170,14 @@ def _projects(project: Path | None) -> list[Project]:
 
 def find_clip(name: str, project: Path | None) -> Clip:
     """By folder (or a file in it), else by id."""
-    from vcd_studio.project.outputs import SIDECAR, read_clip
+    from vcd_studio.project.outputs import SIDECAR, clip_folders, read_clip
 
     path = Path(name).expanduser().absolute()
     for folder in (path, path.parent):
         if project is None and (folder / SIDECAR).is_file():
             return read_clip(folder)
     projects = _projects(project)
-    found = [clip for opened in projects for clip in opened.clips() if clip.id == name]
+    found = [read_clip(folder) for opened in projects for folder in clip_folders(opened.outputs_dir) if folder.name == name]
     found = found or [clip for opened in projects for clip in _unfinished(opened) if clip.id == name]
     if not found:
         where = "that project" if project is not None else "the recent projects"

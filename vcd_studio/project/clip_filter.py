@@ -38,7 +38,7 @@ Test = Callable[[Facts], bool]
 
 def facts_of(clip: Clip) -> Facts:
     """Out of the clip's recipe, which may come from anyone: what is of another kind than it should be is not there."""
-    recipe = clip.sidecar
+    recipe = clip.recipe
     told, identities, seed = recipe.get("stages"), recipe.get("identities"), recipe.get("seed")
     return Facts(
         name=clip.id,

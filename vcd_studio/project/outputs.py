@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ SIDECAR = "clip.toml"
 VIDEO = "clip.mp4"
 POSTER = "poster.png"
 RATING = "rating.toml"
+Written = tuple[int, int]
+"""Of a sidecar: its modification time (ns) and size, which tell whether it was written anew."""
 STAGE_ORDER = ("t2v", "face", "tiled")
+MADE = ("finished", "created")
+"""Keys of a recipe, the first of which says when its clip was made."""
 YEAR_9999 = 253_370_764_800  # in seconds since 1970: no calendar has later days
 
 
@@ -36,11 +41,17 @@ class StageOutput:
 
 @dataclass(frozen=True)
 class Clip:
-    """One finished clip. ``sidecar`` is its whole recipe; ``problem`` says why that is empty."""
+    """One finished clip. ``recipe`` is its sidecar, or what lists tell of it if ``in_brief``; ``problem`` says why it is empty."""
 
     folder: Path
-    sidecar: dict[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
     problem: str | None = None
+    in_brief: bool = False
+
+    @cached_property
+    def sidecar(self) -> Mapping[str, Any]:
+        """Its whole recipe; of a clip in brief, it is read when it is first asked for."""
+        return read_clip(self.folder).recipe if self.in_brief else self.recipe
 
     @property
     def id(self) -> str:
@@ -56,9 +67,9 @@ class Clip:
 
     @property
     def made(self) -> float:
-        """When it was made, in seconds since 1970: the sidecar's ``finished`` or ``created``, else the folder's own time."""
-        for key in ("finished", "created"):
-            seconds = _seconds(self.sidecar.get(key))
+        """When it was made, in seconds since 1970: the recipe's ``finished`` or ``created``, else the folder's own time."""
+        for key in MADE:
+            seconds = _seconds(self.recipe.get(key))
             if seconds is not None:
                 return seconds
         try:
@@ -71,6 +82,8 @@ class Clip:
         """1 to 5, or None."""
         try:
             path = inside(self.folder, RATING)
+            if not path.exists():  # as of most: no error need be made up
+                return None
             value = parse_toml(path, read_text(path)).get("rating")
         except ProjectError:  # no rating, or one that is not ours
             return None
@@ -98,9 +111,15 @@ class Clip:
 
     def _stage(self, name: str) -> StageOutput:
         folder = inside(self.folder, "stages", name)
-        frames = inside(folder, "frames")
-        pictures = sorted(path.name for path in frames.iterdir() if path.suffix == ".png") if frames.is_dir() else []
-        return StageOutput(name, folder, inside(folder, VIDEO), [inside(frames, picture) for picture in pictures])
+        return StageOutput(name, folder, inside(folder, VIDEO), _pictures(inside(folder, "frames")))
+
+
+def _pictures(frames: Path) -> list[Path]:
+    if not frames.is_dir():
+        return []
+    with os.scandir(frames) as entries:
+        found = sorted((entry.name, entry.is_symlink()) for entry in entries if entry.name.endswith(".png"))
+    return [inside(frames, name) if is_link else frames / name for name, is_link in found]
 
 
 def _seconds(value: Any) -> float | None:
@@ -123,19 +142,14 @@ def read_clip(folder: Path) -> Clip:
         return Clip(folder, {}, str(error))
 
 
-def list_clips(outputs: Path) -> list[Clip]:
-    """The clips that have a sidecar, newest first."""
-    return sorted((read_clip(folder) for folder in clip_folders(outputs)), key=lambda clip: (-clip.made, clip.id))
-
-
-def clip_folders(outputs: Path) -> dict[Path, tuple[int, int]]:
-    """The folders that have a sidecar, the one written last first, each with its sidecar's modification time (ns) and size.
+def clip_folders(outputs: Path) -> dict[Path, Written]:
+    """The folders that have a sidecar, the one written last first.
 
     Reads no sidecar: of a project that was copied, the order may not be that in which its clips were made.
     """
     if not outputs.is_dir():
         return {}
-    found: dict[Path, tuple[int, int]] = {}
+    found: dict[Path, Written] = {}
     with os.scandir(outputs) as entries:
         for entry in entries:
             if not entry.name.startswith(".") and not entry.is_symlink():

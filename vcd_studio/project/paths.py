@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import stat
 from pathlib import Path
 
 from vcd_studio.project.errors import InputError, ProjectError
@@ -25,6 +26,8 @@ def check_name(name: str, what: str) -> str:
 def inside(root: Path, *parts: str) -> Path:
     """``root/parts``, refused with ProjectError if it, or anything it links to, lies outside ``root``."""
     path = root.joinpath(*parts)
+    if _goes_straight(root, parts):
+        return path
     try:
         leaves = not path.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError, ValueError) as error:
@@ -32,6 +35,23 @@ def inside(root: Path, *parts: str) -> Path:
     if leaves:
         raise ProjectError("this leads out of the project folder; put the file itself into the project, not a link to it.", path)
     return path
+
+
+def _goes_straight(root: Path, parts: tuple[str, ...]) -> bool:
+    """Whether ``parts`` lead down from ``root`` over no link, as nearly all do: told in a tenth of the time that following them takes."""
+    way = str(root)
+    for name in "/".join(parts).split("/"):
+        if name in ("", ".", ".."):
+            return False
+        way = f"{way}/{name}"
+        try:
+            if stat.S_ISLNK(os.lstat(way).st_mode):
+                return False
+        except FileNotFoundError:  # nor is there anything below
+            continue
+        except (OSError, ValueError):
+            return False
+    return True
 
 
 def reason(error: OSError) -> str:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
@@ -19,7 +19,6 @@ from vcd_studio.catalog.packs import PackMissing, find_pack
 from vcd_studio.project.errors import InputError, Problem, ProjectError
 from vcd_studio.project.identity import IDENTITY_FILE, Identity, IdentityFile, check_consent, check_noun, write_identity
 from vcd_studio.project.loras import LoraChoice, find_lora
-from vcd_studio.project.outputs import Clip, list_clips
 from vcd_studio.project.paths import NAME, check_name, inside, make_numbered, reason, write_atomic
 from vcd_studio.project.photos import is_photo_name, open_photo
 from vcd_studio.project.prompts import NEW_TOML, PromptList, resolve
@@ -27,6 +26,9 @@ from vcd_studio.project.recent import PROJECT_FILE
 from vcd_studio.project.settings import GenerationSettings
 from vcd_studio.project.text import plain, quoted, slug
 from vcd_studio.project.toml_file import examine_toml, nearest, read_toml
+
+if TYPE_CHECKING:
+    from vcd_studio.project.outputs import Clip
 
 _Line = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
@@ -219,14 +221,9 @@ class Project:
 
     def clips(self) -> list[Clip]:
         """The finished clips, newest first."""
-        return list_clips(self.outputs_dir)
+        from vcd_studio.project.clip_index import list_clips
 
-    def clip(self, clip_id: str) -> Clip:
-        """The clip of this id; InputError names the nearest."""
-        clips = {clip.id: clip for clip in self.clips()}
-        if clip_id not in clips:
-            raise InputError(f"{quoted(self.name)} has no clip {quoted(clip_id)}; {nearest(clip_id, list(clips)[:20])}")
-        return clips[clip_id]
+        return list_clips(self.outputs_dir)
 
     def new_clip(self, stem: str) -> Path:
         """A new, empty folder under outputs/, named after ``stem`` (any text); never one that was there."""

@@ -409,7 +409,7 @@ into the trash and u takes it back. ✗ marks one that never became a clip: what
 
         lines = []
         for clip in (shown.clip for shown in self.clips):
-            original, verdict = once_more(clip.sidecar) or ("", "")
+            original, verdict = once_more(clip.recipe) or ("", "")
             if original and clip.id == one.clip.id:
                 lines.append(f"This is {original} once more. {verdict}")
             elif original == one.clip.id:

@@ -86,20 +86,21 @@ class Shelf:
         ``jobs`` tell of the unfinished why they are so. Call it on a thread.
         """
         from vcd_studio.jobs.unfinished import unfinished_clips
-        from vcd_studio.project.outputs import clip_folders, discarded, read_clip
+        from vcd_studio.project.clip_index import read_clips
+        from vcd_studio.project.outputs import clip_folders, discarded
 
         with self._lock:
             known, found = self._known, clip_folders(project.outputs_dir)
             for gone in known.keys() - found.keys():
                 del known[gone]
-            wanted = list(islice(found.items(), most))
-            fresh = [(folder, written) for folder, written in wanted if folder not in known or known[folder][0] != written]
+            wanted = dict(islice(found.items(), most))
+            fresh = {folder: written for folder, written in wanted.items() if folder not in known or known[folder][0] != written}
             with _lasting() if len(fresh) >= MANY else nullcontext():
-                for folder, written in fresh:
-                    known[folder] = written, read_shown(read_clip(folder))
+                for folder, clip in read_clips(fresh).items():
+                    known[folder] = fresh[folder], read_shown(clip)
             self.is_new, self.trash = False, tuple(discarded(project.outputs_dir))
             unfinished = [replace(read_shown(clip), job=job) for clip, job in unfinished_clips(project.outputs_dir, jobs)]
-            return [*unfinished, *(known[folder][1] for folder, _ in wanted)]
+            return [*unfinished, *(known[folder][1] for folder in wanted)]
 
     def put(self, shown: Shown) -> None:
         """This is how the clip is now: its rating was changed, which is not in its sidecar."""
@@ -128,7 +129,7 @@ def read_shown(clip: "Clip") -> Shown:
     poster: Path | None
     if not (poster := clip.poster).is_file():
         poster = next((frames[0] for frames in reversed(_frames(clip).values())), None)
-    fps = clip.sidecar.get("fps")
+    fps = clip.recipe.get("fps")
     return Shown(clip, facts_of(clip), poster, int(fps) if isinstance(fps, (int, float)) and 1 <= fps <= 240 else USUAL_RATE)
 
 
