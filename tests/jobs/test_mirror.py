@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
 
+from vcd_studio.jobs import mirror as mirrors
 from vcd_studio.jobs.mirror import Mirror
 from vcd_studio.jobs.model import WorkerId
 from vcd_studio.jobs.store import Store
@@ -43,6 +45,19 @@ def test_a_look_without_a_change_keeps_everything(mirror: Mirror) -> None:
     mirror.look()
     assert mirror.jobs is jobs
     assert mirror.stages is stages
+
+
+def test_thousands_of_jobs_are_no_work_for_the_collector(mirror: Mirror, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen = gc.get_freeze_count()
+    Mirror(store).look()
+    assert gc.get_freeze_count() == frozen
+    monkeypatch.setattr(mirrors, "MANY", 5)
+    try:
+        Mirror(store).look()
+        assert gc.get_freeze_count() > frozen
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()
 
 
 def test_what_is_cleared_away_goes(mirror: Mirror, store: Store) -> None:

@@ -74,6 +74,11 @@ def test_a_clip_that_links_out_is_refused(project: Project, tmp_path: Path) -> N
     (clip,) = project.clips()
     with pytest.raises(ProjectError, match="leads out"):
         _ = clip.video
+    assert not clip.has_video
+    (folder / "poster.png").symlink_to("film.png")
+    assert not clip.has_poster
+    (folder / "film.png").touch()
+    assert clip.has_poster
 
 
 def test_rating_stands_beside_the_recipe(project: Project) -> None:

@@ -141,8 +141,8 @@ def clip_object(clip: Clip) -> dict[str, Any]:
         "identities": [identity.get("name") for identity in recipe.get("identities", []) if isinstance(identity, dict)],
         "made": made,
         "rating": clip.rating,
-        "video": str(clip.video) if clip.video.is_file() else None,
-        "poster": str(clip.poster) if clip.poster.is_file() else None,
+        "video": str(clip.video) if clip.has_video else None,
+        "poster": str(clip.poster) if clip.has_poster else None,
         "stages": {
             name: {"frames": len(stage.frames), "video": str(stage.video) if stage.video.is_file() else None}
             for name, stage in clip.stages().items()
@@ -170,14 +170,14 @@ def _projects(project: Path | None) -> list[Project]:
 
 def find_clip(name: str, project: Path | None) -> Clip:
     """By folder (or a file in it), else by id."""
-    from vcd_studio.project.outputs import SIDECAR, clip_folders, read_clip
+    from vcd_studio.project.outputs import SIDECAR, clip_names, read_clip
 
     path = Path(name).expanduser().absolute()
     for folder in (path, path.parent):
         if project is None and (folder / SIDECAR).is_file():
             return read_clip(folder)
     projects = _projects(project)
-    found = [read_clip(folder) for opened in projects for folder in clip_folders(opened.outputs_dir) if folder.name == name]
+    found = [read_clip(opened.outputs_dir / name) for opened in projects if name in clip_names(opened.outputs_dir)]
     found = found or [clip for opened in projects for clip in _unfinished(opened) if clip.id == name]
     if not found:
         where = "that project" if project is not None else "the recent projects"

@@ -70,12 +70,12 @@ def check(
 def project_object(path: Path) -> dict[str, Any]:
     """One project for an answer; ``problem`` says why it cannot be opened."""
     from vcd_studio.project.errors import ProjectError
-    from vcd_studio.project.outputs import clip_folders
+    from vcd_studio.project.outputs import clip_names
     from vcd_studio.project.project import Project
 
     try:
         project = Project.open(path)
-        identities, clips = project.identity_names(), len(clip_folders(project.outputs_dir))
+        identities, clips = project.identity_names(), len(clip_names(project.outputs_dir))
     except ProjectError as error:
         return {"path": str(path), "name": path.name, "pack": "", "identities": [], "clips": 0, "problem": str(error)}
     return {

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from vcd_studio.jobs.model import Job, Stage
 from vcd_studio.jobs.store import Store
 
+MANY = 1000
+"""Jobs, from which on Python's collector would hold the screens up."""
+
 
 class Mirror:
     """All jobs of a store, in its order, and their stages. What did not change stays the very same object."""
@@ -26,6 +29,8 @@ class Mirror:
         with _uncollected():
             changed = {job.id: job for job in self.store.changed_jobs(self._change)}
             found = self.store.all_stages(changed)
+            if len(changed) >= MANY:
+                gc.freeze()  # they are there to stay, and to look through them once holds a key up for a fifth of a second
         gone = self.store.count() != len(self.jobs)
         if changed:
             self.stages = self.stages | {job: tuple(stages) for job, stages in found.items()}

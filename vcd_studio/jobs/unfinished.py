@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from vcd_studio.jobs.model import Job
@@ -11,13 +11,14 @@ from vcd_studio.project.outputs import Clip, folders_without_recipe
 TOLD = ("prompt", "written", "seed", "pack", "identities")
 
 
-def unfinished_clips(outputs: Path, jobs: Iterable[Job]) -> list[tuple[Clip, Job | None]]:
+def unfinished_clips(outputs: Path, jobs: Iterable[Job], finished: Container[str] = ()) -> list[tuple[Clip, Job | None]]:
     """Each with its job, where that is still known; those that a job is working on, or will be, are left out, and folders of others.
+    Clips of the names in ``finished`` are known to have a recipe.
 
     The clip's ``problem`` says why it is not there; of its recipe it has what the job was told.
     """
     begun = {Path(str(job.result["clip"])): job for job in jobs if job.kind == "generate" and "clip" in job.result}
-    pairs = [(folder, begun.get(folder)) for folder in folders_without_recipe(outputs)]
+    pairs = [(folder, begun.get(folder)) for folder in folders_without_recipe(outputs, finished)]
     return [(_clip(folder, job), job) for folder, job in pairs if (job.is_finished if job else (folder / "stages").is_dir())]
 
 

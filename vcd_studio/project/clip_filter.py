@@ -49,7 +49,7 @@ def facts_of(clip: Clip) -> Facts:
         seed=seed if isinstance(seed, int) else None,
         stages=tuple(told) if isinstance(told, Mapping) else tuple(clip.stages()),
         pack=str(recipe.get("pack", "")),
-        failed=clip.problem is not None or not clip.video.is_file(),
+        failed=clip.problem is not None or not clip.has_video,
     )
 
 

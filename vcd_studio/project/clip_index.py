@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vcd_studio.locations import cache_dir
-from vcd_studio.project.outputs import MADE, Clip, Written, clip_folders, read_clip
+from vcd_studio.project.outputs import MADE, Clip, Written, clip_names, read_clip
 
 FILE = "clips-1.sqlite3"
 """Another number whenever :func:`brief_of` says something else."""
@@ -21,25 +21,30 @@ AT_ONCE = 500
 """Recipes that are read before they are kept, so that whoever leaves in the middle has not waited in vain."""
 PATIENCE = 1.0
 """Seconds that another process may take to write; then it is done without."""
+TABLE = """
+CREATE TABLE IF NOT EXISTS clip (
+    outputs BLOB, name BLOB, time INTEGER, size INTEGER, brief TEXT, PRIMARY KEY (outputs, name)
+) WITHOUT ROWID
+"""
 Brief = Mapping[str, Any]
 IN_BRIEF = ("id", "written", "prompt", "seed", "frames", "width", "height", "fps", "pack", "job")
 
 
 def list_clips(outputs: Path) -> list[Clip]:
     """The clips that have a sidecar, newest first."""
-    return sorted(read_clips(clip_folders(outputs)).values(), key=lambda clip: (-clip.made, clip.id))
+    return sorted(read_clips(outputs, clip_names(outputs)).values(), key=lambda clip: (-clip.made, clip.id))
 
 
-def read_clips(found: Mapping[Path, Written]) -> dict[Path, Clip]:
-    """The clips of these folders, in their order. Only recipes that are new, or were written anew, are read."""
-    index = ClipIndex(cache_dir() / FILE)
-    clips = {folder: Clip(folder, brief, in_brief=True) for folder, brief in index.known(found).items()}
-    fresh = [folder for folder in found if folder not in clips]
+def read_clips(outputs: Path, found: Mapping[str, Written]) -> dict[str, Clip]:
+    """The clips of these names, in their order. Only recipes that are new, or were written anew, are read."""
+    index = ClipIndex(cache_dir() / FILE, outputs)
+    clips = {name: Clip(outputs / name, brief, in_brief=True) for name, brief in index.known(found).items()}
+    fresh = [name for name in found if name not in clips]
     for at in range(0, len(fresh), AT_ONCE):
-        read = [_in_brief(read_clip(folder)) for folder in fresh[at : at + AT_ONCE]]
-        index.keep((clip.folder, found[clip.folder], clip.recipe) for clip in read if clip.problem is None)
-        clips |= {clip.folder: clip for clip in read}
-    return {folder: clips[folder] for folder in found}
+        read = [_in_brief(read_clip(outputs / name)) for name in fresh[at : at + AT_ONCE]]
+        index.keep((clip.id, found[clip.id], clip.recipe) for clip in read if clip.problem is None)
+        clips |= {clip.id: clip for clip in read}
+    return {name: clips[name] for name in found}
 
 
 def brief_of(recipe: Mapping[str, Any]) -> Brief:
@@ -67,23 +72,23 @@ def _in_brief(clip: Clip) -> Clip:
 
 
 class ClipIndex:
-    """Briefs by folder, in a SQLite file. A cache: where it cannot be read or written, recipes are read again.
+    """Briefs of a project's clips, in a SQLite file. A cache: where it cannot be read or written, recipes are read again.
 
     Of each clip that is gone, half a kilobyte stays.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, file: Path, outputs: Path) -> None:
+        self._file, self._outputs = file, os.fsencode(outputs)
 
-    def known(self, found: Mapping[Path, Written]) -> dict[Path, Brief]:
+    def known(self, found: Mapping[str, Written]) -> dict[str, Brief]:
         """The briefs of those whose sidecar is still the one that was read."""
         if not self._file.is_file():
             return {}
         try:
             with closing(sqlite3.connect(self._file, PATIENCE)) as connection:
-                ask = "SELECT brief FROM clip WHERE folder = ? AND time = ? AND size = ?"
-                rows = ((folder, connection.execute(ask, (os.fsencode(folder), *written)).fetchone()) for folder, written in found.items())
-                return {folder: brief for folder, row in rows if row and (brief := _brief(row[0])) is not None}
+                ask = "SELECT brief FROM clip WHERE outputs = ? AND name = ? AND time = ? AND size = ?"
+                rows = ((name, connection.execute(ask, (*self._key(name), *written)).fetchone()) for name, written in found.items())
+                return {name: brief for name, row in rows if row and (brief := _brief(row[0])) is not None}
         except sqlite3.OperationalError:  # in use by another process, not readable, no table yet
             return {}
         except sqlite3.DatabaseError:  # torn: the next time one begins anew
@@ -92,14 +97,17 @@ class ClipIndex:
                     file.unlink()
             return {}
 
-    def keep(self, read: Iterable[tuple[Path, Written, Brief]]) -> None:
+    def keep(self, read: Iterable[tuple[str, Written, Brief]]) -> None:
         """Know these from now on; those that JSON cannot hold are read each time."""
-        rows = [(os.fsencode(folder), *written, held) for folder, written, brief in read if (held := _held(brief))]
+        rows = [(*self._key(name), *written, held) for name, written, brief in read if (held := _held(brief))]
         with contextlib.suppress(OSError, sqlite3.Error):  # a full or read-only disk costs the cache, not the clips
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self._file, PATIENCE)) as connection, connection:
-                connection.execute("CREATE TABLE IF NOT EXISTS clip (folder BLOB PRIMARY KEY, time INTEGER, size INTEGER, brief TEXT)")
-                connection.executemany("INSERT OR REPLACE INTO clip VALUES (?, ?, ?, ?)", rows)
+                connection.execute(TABLE)
+                connection.executemany("INSERT OR REPLACE INTO clip VALUES (?, ?, ?, ?, ?)", rows)
+
+    def _key(self, name: str) -> tuple[bytes, bytes]:
+        return self._outputs, os.fsencode(name)
 
 
 def _held(brief: Brief) -> str | None:

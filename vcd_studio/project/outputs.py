@@ -6,7 +6,7 @@ import datetime
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +66,22 @@ class Clip:
         return inside(self.folder, POSTER)
 
     @property
+    def has_video(self) -> bool:
+        return self._has(VIDEO)
+
+    @property
+    def has_poster(self) -> bool:
+        return self._has(POSTER)
+
+    def _has(self, name: str) -> bool:
+        """Whether this file is there, by words: of ten thousand clips a ``Path`` for each takes longer than to look."""
+        try:
+            mode = os.lstat(f"{self.folder}/{name}").st_mode
+            return stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and inside(self.folder, name).is_file())
+        except (OSError, ProjectError):
+            return False
+
+    @property
     def made(self) -> float:
         """When it was made, in seconds since 1970: the recipe's ``finished`` or ``created``, else the folder's own time."""
         for key in MADE:
@@ -80,12 +96,12 @@ class Clip:
     @property
     def rating(self) -> int | None:
         """1 to 5, or None."""
+        if not self._has(RATING):
+            return None
         try:
             path = inside(self.folder, RATING)
-            if not path.exists():  # as of most: no error need be made up
-                return None
             value = parse_toml(path, read_text(path)).get("rating")
-        except ProjectError:  # no rating, or one that is not ours
+        except ProjectError:  # one that is not ours
             return None
         return value if isinstance(value, int) and 1 <= value <= 5 else None
 
@@ -142,30 +158,30 @@ def read_clip(folder: Path) -> Clip:
         return Clip(folder, {}, str(error))
 
 
-def clip_folders(outputs: Path) -> dict[Path, Written]:
-    """The folders that have a sidecar, the one written last first.
+def clip_names(outputs: Path) -> dict[str, Written]:
+    """The names of the folders that have a sidecar, the one written last first.
 
     Reads no sidecar: of a project that was copied, the order may not be that in which its clips were made.
     """
     if not outputs.is_dir():
         return {}
-    found: dict[Path, Written] = {}
+    found: dict[str, Written] = {}
     with os.scandir(outputs) as entries:
         for entry in entries:
             if not entry.name.startswith(".") and not entry.is_symlink():
                 sidecar = _sidecar_stat(entry)
                 if sidecar is not None and stat.S_ISREG(sidecar.st_mode):
-                    found[outputs / entry.name] = sidecar.st_mtime_ns, sidecar.st_size
-    return dict(sorted(found.items(), key=lambda item: (-item[1][0], item[0].name)))
+                    found[entry.name] = sidecar.st_mtime_ns, sidecar.st_size
+    return dict(sorted(found.items(), key=lambda item: (-item[1][0], item[0])))
 
 
-def folders_without_recipe(outputs: Path) -> list[Path]:
-    """What was begun under outputs/ and has no sidecar (yet), by name."""
+def folders_without_recipe(outputs: Path, finished: Container[str] = ()) -> list[Path]:
+    """What was begun under outputs/ and has no sidecar (yet), by name; ``finished`` are known to have one."""
     if not outputs.is_dir():
         return []
     with os.scandir(outputs) as entries:
-        begun = [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)]
-    return sorted(outputs / entry.name for entry in begun if _sidecar_stat(entry) is None)
+        begun = [entry for entry in entries if entry.name not in finished and not entry.name.startswith(".")]
+    return sorted(outputs / entry.name for entry in begun if entry.is_dir(follow_symlinks=False) and _sidecar_stat(entry) is None)
 
 
 def _sidecar_stat(folder: os.DirEntry[str]) -> os.stat_result | None:

@@ -63,19 +63,20 @@ def places() -> list[Path]:
 
 def entry(path: Path) -> Entry:
     """Read one project's counts, and no recipe of its clips, be they thousands; a broken one becomes an entry with its problem."""
-    from vcd_studio.project.outputs import Clip, clip_folders
+    from vcd_studio.project.outputs import Clip, clip_names
     from vcd_studio.project.project import Project
 
     try:
         project = Project.open(path)
-        clips = [Clip(folder) for folder in clip_folders(project.outputs_dir)]
+        names = clip_names(project.outputs_dir)
         identities = project.identities()
     except (InputError, OSError) as error:
         return Entry(path, path.name, problem=str(error))
-    poster = next((clip.poster for clip in clips if clip.poster.is_file()), None)
+    clips = (Clip(project.outputs_dir / name) for name in names)
+    poster = next((clip.poster for clip in clips if clip.has_poster), None)
     if poster is None:
         poster = next((photo.path for identity in identities for photo in identity.photos()), None)
-    return Entry(path, project.name, project.pack, len(identities), len(clips), poster)
+    return Entry(path, project.name, project.pack, len(identities), len(names), poster)
 
 
 def copy_example() -> Path:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from vcd_studio.jobs.model import Job
     from vcd_studio.project.clip_filter import Facts
-    from vcd_studio.project.outputs import Clip
+    from vcd_studio.project.outputs import Clip, Written
     from vcd_studio.project.project import Project
 
 USUAL_RATE = 8  # frames a second, of a clip that does not say
@@ -74,7 +74,7 @@ class Shelf:
     """
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[tuple[int, int], Shown]] = {}
+        self._known: dict[str, tuple[Written, Shown]] = {}
         self._lock = threading.Lock()
         self.is_new = True
         """Whether nothing was read yet."""
@@ -87,26 +87,26 @@ class Shelf:
         """
         from vcd_studio.jobs.unfinished import unfinished_clips
         from vcd_studio.project.clip_index import read_clips
-        from vcd_studio.project.outputs import clip_folders, discarded
+        from vcd_studio.project.outputs import clip_names, discarded
 
+        outputs = project.outputs_dir
         with self._lock:
-            known, found = self._known, clip_folders(project.outputs_dir)
+            known, found = self._known, clip_names(outputs)
             for gone in known.keys() - found.keys():
                 del known[gone]
             wanted = dict(islice(found.items(), most))
-            fresh = {folder: written for folder, written in wanted.items() if folder not in known or known[folder][0] != written}
+            fresh = {name: written for name, written in wanted.items() if name not in known or known[name][0] != written}
             with _lasting() if len(fresh) >= MANY else nullcontext():
-                for folder, clip in read_clips(fresh).items():
-                    known[folder] = fresh[folder], read_shown(clip)
-            self.is_new, self.trash = False, tuple(discarded(project.outputs_dir))
-            unfinished = [replace(read_shown(clip), job=job) for clip, job in unfinished_clips(project.outputs_dir, jobs)]
-            return [*unfinished, *(known[folder][1] for folder in wanted)]
+                for name, clip in read_clips(outputs, fresh).items():
+                    known[name] = fresh[name], read_shown(clip)
+            self.is_new, self.trash = False, tuple(discarded(outputs))
+            unfinished = [replace(read_shown(clip), job=job) for clip, job in unfinished_clips(outputs, jobs, found)]
+            return [*unfinished, *(known[name][1] for name in wanted)]
 
     def put(self, shown: Shown) -> None:
         """This is how the clip is now: its rating was changed, which is not in its sidecar."""
-        folder = shown.clip.folder
-        if folder in self._known:
-            self._known[folder] = self._known[folder][0], shown
+        if shown.clip.id in self._known:
+            self._known[shown.clip.id] = self._known[shown.clip.id][0], shown
 
 
 @contextmanager
@@ -126,9 +126,7 @@ def read_shown(clip: "Clip") -> Shown:
     """One clip's facts, and its poster or a frame in its place."""
     from vcd_studio.project.clip_filter import facts_of
 
-    poster: Path | None
-    if not (poster := clip.poster).is_file():
-        poster = next((frames[0] for frames in reversed(_frames(clip).values())), None)
+    poster = clip.poster if clip.has_poster else next((frames[0] for frames in reversed(_frames(clip).values())), None)
     fps = clip.recipe.get("fps")
     return Shown(clip, facts_of(clip), poster, int(fps) if isinstance(fps, (int, float)) and 1 <= fps <= 240 else USUAL_RATE)
 
