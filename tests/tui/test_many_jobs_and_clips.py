@@ -213,6 +213,30 @@ async def test_after_the_first_clips_come_all(studio: Studio, project: Project, 
         await until(pilot, lambda: "1 clip-0" in screen_text(pilot), "the rating on the page")
 
 
+async def test_while_thousands_are_read_the_page_says_that_these_are_not_all(
+    studio: Studio, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clips_screen, "FIRST", 2)
+    monkeypatch.setattr(clip_index, "AT_ONCE", 1)
+    folders, go_on = [make_clip(project, f"clip {at}", frames=1) for at in range(5)], threading.Event()
+    for at, folder in enumerate(folders):
+        os.utime(folder / "clip.toml", (at, at))
+
+    def slow(folder: Path) -> outputs.Clip:
+        if folder == folders[0]:
+            go_on.wait(30)
+        return outputs.read_clip(folder)
+
+    monkeypatch.setattr(clip_index, "read_clip", slow)
+    app = studio(project.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "photo 1 of 4")
+        await pilot.press("5")
+        await until_text(pilot, "clip 1 of 2 · reading the others: 67%")
+        go_on.set()
+        await until_text(pilot, "clip 1 of 5 · order: newest")
+
+
 def test_ten_thousand_clips_are_no_work_for_the_collector(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is it kept from what is made later."""
     for number in range(3):

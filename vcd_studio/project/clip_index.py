@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -35,8 +35,11 @@ def list_clips(outputs: Path) -> list[Clip]:
     return sorted(read_clips(outputs, clip_names(outputs)).values(), key=lambda clip: (-clip.made, clip.id))
 
 
-def read_clips(outputs: Path, found: Mapping[str, Written]) -> dict[str, Clip]:
-    """The clips of these names, in their order. Only recipes that are new, or were written anew, are read."""
+def read_clips(outputs: Path, found: Mapping[str, Written], told: Callable[[float], object] = lambda _: None) -> dict[str, Clip]:
+    """The clips of these names, in their order. Only recipes that are new, or were written anew, are read.
+
+    ``told``: called with how much is done, 0..1, as it goes on.
+    """
     index = ClipIndex(cache_dir() / FILE, outputs)
     clips = {name: Clip(outputs / name, brief, in_brief=True) for name, brief in index.known(found).items()}
     fresh = [name for name in found if name not in clips]
@@ -44,6 +47,7 @@ def read_clips(outputs: Path, found: Mapping[str, Written]) -> dict[str, Clip]:
         read = [_in_brief(read_clip(outputs / name)) for name in fresh[at : at + AT_ONCE]]
         index.keep((clip.id, found[clip.id], clip.recipe) for clip in read if clip.problem is None)
         clips |= {clip.id: clip for clip in read}
+        told(len(clips) / len(found))
     return {name: clips[name] for name in found}
 
 

@@ -95,6 +95,7 @@ into the trash and u takes it back. ✗ marks one that never became a clip: what
         self._states: dict[int, str] | None = None  # of this project's jobs; None: not known yet, so that nothing of before is news
         self._project: Path | None = None
         self._shelf = Shelf()
+        self._is_whole = False  # whether all clips were shown, not only those written last
 
     def body(self) -> ComposeResult:
         with Vertical(id="body"):
@@ -122,22 +123,41 @@ into the trash and u takes it back. ✗ marks one that never became a clip: what
             return
         if project.path != self._project:
             self._project = project.path
-            self._shelf = Shelf()
+            self._shelf, self._is_whole = Shelf(), False
             self.query_one(FilterLine).clear()
             self._close()
-        shelf, first, jobs = self._shelf, self._shelf.is_new, self.studio.snapshot.jobs
-        self.attempt(lambda: shelf.read(project, FIRST if first else None, jobs), self._show_read, group="read", exclusive=True)
+        self._read(None if self._is_whole else FIRST)
 
-    def _show_read(self, clips: list[Shown]) -> None:
+    def _read(self, most: int | None) -> None:
+        """The clips written last, which takes no time, then all."""
+        project, shelf, jobs = self.project, self._shelf, self.studio.snapshot.jobs
+        if project is None:
+            return
+        if most is None:
+            self.attempt(lambda: shelf.read(project, None, jobs, self._told), self._show_all, group="read", exclusive=True)
+        else:
+            self.attempt(lambda: shelf.read(project, most, jobs), self._show_first, group="read", exclusive=True)
+
+    def _told(self, share: float) -> None:
+        """From the thread that reads: so much is done, 0..1."""
+        self.call_later(self._tell_read, share)
+
+    def _tell_read(self, share: float) -> None:
+        if not self._is_whole:
+            self.query_one(PictureGrid).tell(f"reading the others: {share:.0%}")
+
+    def _show_first(self, clips: list[Shown]) -> None:
         self._show(clips)
-        if len(clips) >= FIRST:  # there may be more
-            project, shelf, jobs = self.project, self._shelf, self.studio.snapshot.jobs
-            if project is not None:
-                self.attempt(lambda: shelf.read(project, None, jobs), self._show_all, group="read", exclusive=True)
+        if len(clips) < FIRST:
+            self._is_whole = True
+        else:  # there may be more
+            self._tell_read(0)
+            self._read(None)
 
     def _show_all(self, clips: list[Shown]) -> None:
         grid = self.query_one(PictureGrid)
-        stay = grid.cursor == 0 and not self.has_class("-one")  # nobody went anywhere: begin with the newest, whichever was first before
+        stay = not self._is_whole and grid.cursor == 0 and not self.has_class("-one")  # nobody went anywhere: begin with the newest,
+        self._is_whole = True  # whichever was first before
         self._show(clips)
         if stay:
             grid.go(0)
@@ -172,6 +192,7 @@ into the trash and u takes it back. ✗ marks one that never became a clip: what
 
     def _show(self, clips: list[Shown]) -> None:
         if clips and len(clips) == len(self.clips) and all(map(is_, clips, self.clips)):
+            self._tell_order()
             self.refresh_bindings()  # read again, and no clip has changed; what can be taken back may have
             return
         self.clips = clips
@@ -198,10 +219,12 @@ into the trash and u takes it back. ✗ marks one that never became a clip: what
         line.found(len(shown), len(self.clips))
         if complaint:
             line.complain(complaint)
-        grid = self.query_one(PictureGrid)
-        grid.note = f"order: {self.order}"
-        grid.fill([one.tile(marked=one.clip.folder == self.marked) for one in shown])
+        self._tell_order()
+        self.query_one(PictureGrid).fill([one.tile(marked=one.clip.folder == self.marked) for one in shown])
         self._show_words()
+
+    def _tell_order(self) -> None:
+        self.query_one(PictureGrid).tell(f"order: {self.order}")
 
     def on_filter_line_changed(self, message: FilterLine.Changed) -> None:
         """Fewer clips, or more."""

@@ -14,7 +14,7 @@ from vcd_studio.tui.widgets.pictures.grid import Tile
 from vcd_studio.tui.widgets.pictures.source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from vcd_studio.jobs.model import Job
     from vcd_studio.project.clip_filter import Facts
@@ -76,14 +76,18 @@ class Shelf:
     def __init__(self) -> None:
         self._known: dict[str, tuple[Written, Shown]] = {}
         self._lock = threading.Lock()
-        self.is_new = True
-        """Whether nothing was read yet."""
         self.trash: tuple[Path, ...] = ()
 
-    def read(self, project: "Project", most: int | None = None, jobs: "Iterable[Job]" = ()) -> list[Shown]:
+    def read(
+        self,
+        project: "Project",
+        most: int | None = None,
+        jobs: "Iterable[Job]" = (),
+        told: "Callable[[float], object]" = lambda _: None,
+    ) -> list[Shown]:
         """All clips, or of many ``most`` that were written last, and those that never became one; and what is in the trash.
 
-        ``jobs`` tell of the unfinished why they are so. Call it on a thread.
+        ``jobs`` tell of the unfinished why they are so; ``told`` how much is read, 0..1, where that takes long. Call it on a thread.
         """
         from vcd_studio.jobs.unfinished import unfinished_clips
         from vcd_studio.project.clip_index import read_clips
@@ -97,9 +101,9 @@ class Shelf:
             wanted = dict(islice(found.items(), most))
             fresh = {name: written for name, written in wanted.items() if name not in known or known[name][0] != written}
             with _lasting() if len(fresh) >= MANY else nullcontext():
-                for name, clip in read_clips(outputs, fresh).items():
+                for name, clip in read_clips(outputs, fresh, told).items():
                     known[name] = fresh[name], read_shown(clip)
-            self.is_new, self.trash = False, tuple(discarded(outputs))
+            self.trash = tuple(discarded(outputs))
             unfinished = [replace(read_shown(clip), job=job) for clip, job in unfinished_clips(outputs, jobs, found)]
             return [*unfinished, *(known[name][1] for name in wanted)]
 

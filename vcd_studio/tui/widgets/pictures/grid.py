@@ -109,7 +109,7 @@ class PictureGrid(Widget, can_focus=True):
         self.tile_width, self.tile_height = tile_size
         self.noun = noun
         self.empty = empty
-        self.note = ""  # how the tiles are ordered
+        self._note = ""  # how the tiles are ordered, or whether more will come
         self.tiles: list[Tile] = []
         self.cursor = 0
         self._columns = self._rows = 0
@@ -170,9 +170,14 @@ class PictureGrid(Widget, can_focus=True):
         for at, view in enumerate(self._views):
             index = page * self.page_size + at
             view.fill(self.tiles[index] if index < len(self.tiles) else None, index == self.cursor)
+        self.tell(self._note)
+
+    def tell(self, note: str) -> None:
+        """Below the page: which tile this is, of how many, and this."""
+        self._note = note
         pages = -(-len(self.tiles) // self.page_size)
         words = self.empty if not self.tiles else f"{self.noun} {self.cursor + 1} of {len(self.tiles)}"
-        parts = (words, f"page {page + 1} of {pages}" if pages > 1 else "", self.note)
+        parts = (words, f"page {self.cursor // self.page_size + 1} of {pages}" if pages > 1 else "", note)
         self.query_one(Static).update(" · ".join(part for part in parts if part), layout=False)
 
     def on_tile_view_clicked(self, message: TileView.Clicked) -> None:
