@@ -245,9 +245,10 @@ def test_projections_made_in_one(networks: Networks, monkeypatch: pytest.MonkeyP
     with running.quickly(unet):
         ours = unet(noisy, t, encoder_hidden_states=text).sample
     torch.testing.assert_close(ours, plain, atol=2e-5, rtol=1e-4)
-    moved = copy.deepcopy(unet)
-    with running.quickly(moved):
-        torch.testing.assert_close(moved(noisy, t, encoder_hidden_states=text).sample, plain, atol=2e-5, rtol=1e-4)
+    moved = copy.deepcopy(selves[0])  # wherever its weights lie now
+    tokens = random(2, 6, moved.to_q.in_features)
+    alone = [layer(tokens) for layer in (moved.to_q, moved.to_k, moved.to_v)]
+    torch.testing.assert_close(list(projections.projections(moved, tokens)), alone, atol=1e-5, rtol=1e-4)
 
 
 @BOTH

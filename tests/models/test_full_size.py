@@ -60,12 +60,12 @@ def test_a_clip_of_full_size_networks(full_size: Networks) -> None:
     rex = IdTokens("<rex>", "dog", torch.randn(4, 768) * 0.02)
     words = condition(full_size, "a <rex> running in the snow", "blurry", [rex])
     assert words.positive.shape == (1, 77, 768)
-    sampling = Sampling(steps=2, seed=1)
+    sampling = Sampling(steps=1, seed=1)
     clip = text_to_video(full_size, words, sampling, frames=2, height=64, width=64)
     assert clip.shape == (2, 64, 64, 3)
     assert clip.std() > 1
     other = text_to_video(full_size, condition(full_size, "a cat", "blurry"), sampling, frames=2, height=64, width=64)
     assert not np.array_equal(clip, other)
-    large, report = tiled(full_size, clip, words, sampling)
-    assert large.shape == (2, 128, 128, 3)
+    large, report = tiled(full_size, clip[:, :32, :32], words, sampling)  # a corner: half numbers take a processor long
+    assert large.shape == (2, 64, 64, 3)
     assert report.controlled
