@@ -16,7 +16,7 @@ from vcd_studio.project.toml_file import explain, read_toml
 
 Graphics = Literal["auto", "sixel", "kitty", "halfcell", "off"]
 Precision = Literal["auto", "fp16", "bf16", "fp32"]
-"""Of clips; auto is fp16 on a card and fp32 on the CPU. Learning is in fp32 everywhere."""
+"""Of clips; auto is fp16 on a card and fp32 on the CPU. What learns is in fp32 everywhere."""
 OptionName = Annotated[str, Field(pattern=r"^[a-z][a-z-]*$")]
 OneLine = Annotated[str, Field(pattern=r"^[^\n\r]*$")]
 PREFIX = "VCD_"
@@ -60,7 +60,7 @@ class ClusterSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     folder: str = ""
-    partition: Annotated[str, Field(pattern=r"^[\w,.-]*$")] = ""
+    partition: Annotated[str, Field(pattern=r"^[\w,.-]*$", description="the name of a partition, or several with commas")] = ""
     minutes: Annotated[int, Field(strict=True, ge=5)] = 240
     gpus: Annotated[int, Field(strict=True, ge=0, le=1)] = 1
     cpus: Annotated[int, Field(strict=True, ge=1)] = 4
@@ -82,8 +82,8 @@ class SettingsFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     graphics: Graphics = "auto"
-    theme: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ -]{0,63}$")] = "dark"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")] = "auto"
+    theme: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ -]{0,63}$", description="the name of a theme, as dark")] = "dark"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$", description="auto, cpu, cuda or a card, as cuda:1")] = "auto"
     precision: Precision = "auto"
     keymap: dict[str, str] = Field(default_factory=dict)
     describer: DescriberSettings = DescriberSettings()

@@ -27,7 +27,7 @@ def one_line(error: Exception) -> None:
         ('name = "x"\n[defaults]\nzzz = 8\n', 3, 'unknown key "zzz"; known are: frames, width'),
         ('name = "x"\npac = "pocket"\n', 2, 'did you mean "pack"'),
         ('pack = "pocket"\n', None, '"name" is missing'),
-        ('name = "x"\n\n[defaults]\n# comment\nframes = "many"\n', 5, '"many" is not right for "defaults.frames": it must be'),
+        ('name = "x"\n\n[defaults]\n# comment\nframes = "many"\n', 5, '"many" is not right for "defaults.frames": it must be an integer'),
         ('name = "x"\n[defaults]\nframes = true\n', 3, "defaults.frames"),
         ('name = "x"\n[defaults]\nwidth = 63\n', 3, "multiple of 8"),
         ('name = "x"\ndefaults.gamma = 1.5\n', 2, "less than or equal to 1"),

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from vcd_studio import locations
 from vcd_studio.catalog.packs import PackMissing, find_pack
@@ -30,7 +30,11 @@ from vcd_studio.project.toml_file import examine_toml, nearest, read_toml
 if TYPE_CHECKING:
     from vcd_studio.project.outputs import Clip
 
-_Line = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_Line = Annotated[
+    str,
+    StringConstraints(strict=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    Field(description="one line of text"),
+]
 
 
 class ProjectFile(BaseModel):

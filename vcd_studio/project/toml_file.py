@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from vcd_studio.project.errors import Problem, ProjectError
 from vcd_studio.project.paths import reason, write_atomic
@@ -27,6 +28,7 @@ _KEYS = rf"{_KEY}(?:\s*\.\s*{_KEY})*"
 _TABLE = re.compile(rf"\s*\[\s*({_KEYS})\s*\]")
 _ARRAY = re.compile(rf"\s*\[\[\s*({_KEYS})\s*\]\]")
 _PAIR = re.compile(rf"\s*({_KEYS})\s*=")
+_VALID = re.compile(r"^an? valid (\w)")
 _AT_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)|\s*\(at end of document\)")
 
 
@@ -95,7 +97,9 @@ def explain(kind: str, message: str, location: Location, value: object, model: t
     if kind == "missing":
         return f"the key {quoted(key)} is missing; add it."
     wanted = plain(message.removeprefix("Value error, "))
-    wanted = wanted.removeprefix("Input should be ").removeprefix("a valid ")
+    if kind == "string_pattern_mismatch" and (field := _field_at(model, location)) is not None and field.description:
+        wanted = f"Input should be {field.description}"
+    wanted = _VALID.sub(lambda found: f"{'an' if found[1] in 'aeiou' else 'a'} {found[1]}", wanted.removeprefix("Input should be "))
     joined = f"it must be {wanted}" if wanted != message and not message.startswith("Value error") else wanted
     return f"{quoted(value)} is not right for {quoted(key)}: {joined}." if key else f"{joined}."
 
@@ -112,9 +116,22 @@ def known_keys(model: type[BaseModel], location: Location) -> list[str]:
     """The keys allowed in the table at ``location`` of ``model``."""
     here: Any = model
     for part in location:
-        if isinstance(part, str) and isinstance(here, type) and issubclass(here, BaseModel) and part in here.model_fields:
-            here = _table_of(here.model_fields[part].annotation)
-    return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
+        if isinstance(part, str) and (field := _fields(here).get(part)) is not None:
+            here = _table_of(field.annotation)
+    return list(_fields(here))
+
+
+def _field_at(model: type[BaseModel], location: Location) -> FieldInfo | None:
+    """What ``model`` says of the value at ``location``."""
+    here, field = model, None
+    for part in location:
+        if isinstance(part, str) and (found := _fields(here).get(part)) is not None:
+            here, field = _table_of(found.annotation), found
+    return field
+
+
+def _fields(table: Any) -> Mapping[str, FieldInfo]:
+    return table.model_fields if isinstance(table, type) and issubclass(table, BaseModel) else {}
 
 
 def _table_of(annotation: Any) -> Any:
