@@ -156,10 +156,10 @@ into the trash and u takes it back. ✗ marks one that never became a clip: what
 
     def _show_all(self, clips: list[Shown]) -> None:
         grid = self.query_one(PictureGrid)
-        stay = not self._is_whole and grid.cursor == 0 and not self.has_class("-one")  # nobody went anywhere: begin with the newest,
-        self._is_whole = True  # whichever was first before
+        stay = not self._is_whole and grid.cursor == 0 and not self.has_class("-one")
+        self._is_whole = True
         self._show(clips)
-        if stay:
+        if stay:  # nobody went anywhere: begin with the newest, whichever was first before
             grid.go(0)
 
     def queue_changed(self, snapshot: Snapshot) -> None:
