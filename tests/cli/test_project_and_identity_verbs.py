@@ -202,3 +202,13 @@ def test_text_from_outside_is_shown_and_not_obeyed(studio: Any, film: Project) -
     said = studio("identity", "show", film.path, "re\x1b[31mx")
     assert said.code == 2
     assert "\x1b" not in said.err
+
+
+def test_a_clip_whose_recipe_is_of_any_kind_is_listed_and_shown(studio: Any, film: Project) -> None:
+    folder = film.new_clip("odd")
+    (folder / "clip.toml").write_text('prompt = [[1]]\nseed = 2026-01-01\nfinished = 2026-01-01\nidentities = 3\nstages = "t2v"\n')
+    (listed,) = studio("clips", "list", film.path, "--json").json
+    shown = studio("clips", "show", folder.name, "--project", film.path, "--json")
+    assert shown.code == 0, shown.err
+    assert (listed["id"], listed["identities"], listed["stages"]) == (folder.name, [], {})
+    assert {key: shown.json[key] for key in listed} == listed

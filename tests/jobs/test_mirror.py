@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vcd_studio.jobs import mirror as mirrors
+from vcd_studio import collector
 from vcd_studio.jobs.mirror import Mirror
 from vcd_studio.jobs.model import WorkerId
 from vcd_studio.jobs.store import Store
@@ -51,7 +51,7 @@ def test_thousands_of_jobs_are_no_work_for_the_collector(mirror: Mirror, store: 
     frozen = gc.get_freeze_count()
     Mirror(store).look()
     assert gc.get_freeze_count() == frozen
-    monkeypatch.setattr(mirrors, "MANY", 5)
+    monkeypatch.setattr(collector, "MANY", 5)
     try:
         Mirror(store).look()
         assert gc.get_freeze_count() > frozen

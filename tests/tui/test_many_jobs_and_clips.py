@@ -14,6 +14,7 @@ from textual._compositor import Compositor
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from vcd_studio import collector
 from vcd_studio.jobs.model import Job, WorkerId
 from vcd_studio.jobs.store import Store
 from vcd_studio.project import clip_index, outputs
@@ -22,7 +23,6 @@ from vcd_studio.project.project import Project
 from vcd_studio.tui.app import StudioApp
 from vcd_studio.tui.screens import clips as clips_screen
 from vcd_studio.tui.screens.projects import entry
-from vcd_studio.tui.widgets.clips import shelf
 from vcd_studio.tui.widgets.clips.shelf import Shelf
 from vcd_studio.tui.widgets.pictures.grid import PictureGrid, TileView
 from vcd_studio.tui.widgets.queue import tree
@@ -241,14 +241,14 @@ def test_ten_thousand_clips_are_no_work_for_the_collector(project: Project, monk
     """Nor is it kept from what is made later."""
     for number in range(3):
         write_sidecar(project.new_clip(f"clip {number}"), {"seed": number})
-    before, frozen = gc.get_threshold(), gc.get_freeze_count()
+    frozen = gc.get_freeze_count()
     Shelf().read(project)
     assert gc.get_freeze_count() == frozen
-    monkeypatch.setattr(shelf, "MANY", 3)
+    monkeypatch.setattr(collector, "MANY", 3)
     try:
         Shelf().read(project)
         assert gc.get_freeze_count() > frozen
-        assert gc.get_threshold() == before
+        assert gc.isenabled()
     finally:
         gc.unfreeze()
 

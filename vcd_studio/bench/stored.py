@@ -72,13 +72,14 @@ def queue_costs(count: int, folder: Path) -> Costs:
 
 def clip_costs(count: int, folder: Path) -> Costs:
     """With ``count`` clips: seen by a screen, and listed, while nothing is known of them; then listed again."""
-    project = Project.create(folder / "film", name="Film", pack="pocket")
-    fill_clips(project, count)
-    with home(folder / "of-screens"), Screens(project.path) as screens:
-        screens.shows(OPENED)
-        screens.settles()
-        began = screens.press("5")
-        shown = screens.shows("clip 1 of") - began
+    with home(folder / "of-screens"):
+        project = Project.create(folder / "film", name="Film", pack="pocket")
+        fill_clips(project, count)
+        with Screens(project.path) as screens:
+            screens.shows(OPENED)
+            screens.settles()
+            began = screens.press("5")
+            shown = screens.shows("clip 1 of") - began
     with home(folder / "home"):
         first = seconds(project.clips)
         again = _usual(lambda: seconds(project.clips), FEW)

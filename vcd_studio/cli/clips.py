@@ -132,15 +132,14 @@ def _in_trash(project: Path | None) -> list[Path]:
 
 def clip_object(clip: Clip) -> dict[str, Any]:
     """One clip for an answer; what its recipe does not say is null."""
-    recipe = clip.recipe
-    made = datetime.fromtimestamp(clip.made, UTC)
+    recipe, facts = clip.recipe, facts_of(clip)
     return {
         "id": clip.id,
         "folder": str(clip.folder),
         **{key: recipe.get(key) for key in ("written", "prompt", "seed", "frames", "width", "height", "fps", "pack", "job")},
-        "identities": [identity.get("name") for identity in recipe.get("identities", []) if isinstance(identity, dict)],
-        "made": made,
-        "rating": clip.rating,
+        "identities": list(facts.identities),
+        "made": datetime.fromtimestamp(facts.made, UTC),
+        "rating": facts.rating,
         "video": str(clip.video) if clip.has_video else None,
         "poster": str(clip.poster) if clip.has_poster else None,
         "stages": {

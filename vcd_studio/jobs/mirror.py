@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
-
+from vcd_studio.collector import let_stay, uncollected
 from vcd_studio.jobs.model import Job, Stage
 from vcd_studio.jobs.store import Store
-
-MANY = 1000
-"""Jobs, from which on Python's collector would hold the screens up."""
 
 
 class Mirror:
@@ -26,11 +20,10 @@ class Mirror:
     def look(self) -> None:
         """Bring ``jobs`` and ``stages`` up to date. They are new objects then: older ones may be kept by whoever holds them."""
         now = self.store.change()  # asked first: what changes meanwhile is read again at the next look
-        with _uncollected():
+        with uncollected():
             changed = {job.id: job for job in self.store.changed_jobs(self._change)}
             found = self.store.all_stages(changed)
-            if len(changed) >= MANY:
-                gc.freeze()  # they are there to stay, and to look through them once holds a key up for a fifth of a second
+            let_stay(len(changed))
         gone = self.store.count() != len(self.jobs)
         if changed:
             self.stages = self.stages | {job: tuple(stages) for job, stages in found.items()}
@@ -53,18 +46,6 @@ class Mirror:
         self.jobs = tuple(known[number] for number in self.store.order() if number in known)  # one that came meanwhile is read next time
         self._places = {job.id: place for place, job in enumerate(self.jobs)}
         self.stages = {job.id: self.stages[job.id] for job in self.jobs}
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No search for garbage while open: all that is read is kept, and to look through ever more of it takes longer with each job."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _place(job: Job) -> tuple[object, ...]:

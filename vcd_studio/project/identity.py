@@ -92,24 +92,19 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _like(example: str) -> Any:
-    """What is said of a value that is not so (:func:`~vcd_studio.project.toml_file.explain`)."""
-    return Field(description=example)
-
-
 class PhotoEntry(_Table):
     """One ``[[photo]]`` of identity.toml."""
 
-    file: Annotated[str, StringConstraints(strict=True, pattern=r"^photos/[^/\\\x00-\x1f]+$"), _like("a file in photos/")]
+    file: Annotated[str, StringConstraints(strict=True, pattern=r"^photos/[^/\\\x00-\x1f]+$"), Field(description="a file in photos/")]
     mask: MaskState = "automatic"
 
 
 class IdentityFile(_Table):
     """identity.toml as it is written."""
 
-    name: Annotated[str, StringConstraints(strict=True, pattern=f"^{NAME.pattern}$"), _like("letters, digits, - and _")]
-    noun: Annotated[str, StringConstraints(strict=True, pattern=f"^{_NOUN.pattern}$"), _like('a plain word or two, as "dog"')]
-    token: Annotated[str, StringConstraints(strict=True, pattern=f"^<{NAME.pattern}>$"), _like("a name in < and >, as <rex>")]
+    name: Annotated[str, StringConstraints(strict=True, pattern=f"^{NAME.pattern}$"), Field(description="letters, digits, - and _")]
+    noun: Annotated[str, StringConstraints(strict=True, pattern=f"^{_NOUN.pattern}$"), Field(description='a plain word or two, as "dog"')]
+    token: Annotated[str, StringConstraints(strict=True, pattern=f"^<{NAME.pattern}>$"), Field(description="a name in < and >, as <rex>")]
     consent: Annotated[bool, Field(strict=True)] | None = None
     run: Annotated[str, StringConstraints(strict=True, pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$")] | None = None
     training: TrainingSettings = TrainingSettings()

@@ -96,9 +96,9 @@ def explain(kind: str, message: str, location: Location, value: object, model: t
         return f"unknown key {quoted(location[-1])}; {nearest(str(location[-1]), known)}"
     if kind == "missing":
         return f"the key {quoted(key)} is missing; add it."
-    wanted = plain(message.removeprefix("Value error, "))
     if kind == "string_pattern_mismatch" and (field := _field_at(model, location)) is not None and field.description:
-        wanted = f"Input should be {field.description}"
+        message = f"Input should be {field.description}"
+    wanted = plain(message.removeprefix("Value error, "))
     wanted = _VALID.sub(lambda found: f"{'an' if found[1] in 'aeiou' else 'a'} {found[1]}", wanted.removeprefix("Input should be "))
     joined = f"it must be {wanted}" if wanted != message and not message.startswith("Value error") else wanted
     return f"{quoted(value)} is not right for {quoted(key)}: {joined}." if key else f"{joined}."

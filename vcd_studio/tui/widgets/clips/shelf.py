@@ -1,15 +1,13 @@
 """The clips of a project as the screen needs them: each is read once, on a thread, and again when it was written anew."""
 
-import gc
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vcd_studio.collector import let_stay, uncollected
 from vcd_studio.tui.widgets.pictures.grid import Tile
 from vcd_studio.tui.widgets.pictures.source import Source
 
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
     from vcd_studio.project.project import Project
 
 USUAL_RATE = 8  # frames a second, of a clip that does not say
-MANY = 1000
-"""Clips, from which on Python's collector would hold the screens up."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +96,10 @@ class Shelf:
                 del known[gone]
             wanted = dict(islice(found.items(), most))
             fresh = {name: written for name, written in wanted.items() if name not in known or known[name][0] != written}
-            with _lasting() if len(fresh) >= MANY else nullcontext():
+            with uncollected():
                 for name, clip in read_clips(outputs, fresh, told).items():
                     known[name] = fresh[name], read_shown(clip)
+                let_stay(len(fresh))
             self.trash = tuple(discarded(outputs))
             unfinished = [replace(read_shown(clip), job=job) for clip, job in unfinished_clips(outputs, jobs, found)]
             return [*unfinished, *(known[name][1] for name in wanted)]
@@ -111,19 +108,6 @@ class Shelf:
         """This is how the clip is now: its rating was changed, which is not in its sidecar."""
         if shown.clip.id in self._known:
             self._known[shown.clip.id] = self._known[shown.clip.id][0], shown
-
-
-@contextmanager
-def _lasting() -> Iterator[None]:
-    """What is made meanwhile is there to stay: Python's collector looks through it neither now nor later for what might go. Ten thousand
-    clips keep it busy for half a second, in which no key is answered."""
-    before = gc.get_threshold()
-    gc.set_threshold(*before[:2], 1 << 30)  # what is young is still looked at
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.freeze()
 
 
 def read_shown(clip: "Clip") -> Shown:
