@@ -8,13 +8,22 @@ import pty
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+from vcd_studio.catalog.packs import find_pack
+from vcd_studio.evaluation.judges import load_judges
+from vcd_studio.evaluation.reading import read_identity
 from vcd_studio.jobs import workers
 from vcd_studio.jobs.store import Store
+from vcd_studio.locations import packs_dir
+from vcd_studio.pocket.examples import REX, held_out
 from vcd_studio.project.project import Project
 
 
@@ -282,3 +291,15 @@ def test_the_real_demo(tmp_path: Path) -> None:
     for name in ("video", "gif", "sheet"):
         assert Path(shown[name]).stat().st_size > 1000
     assert [part["stage"] for part in shown["stages"]] == ["segment", "train", "t2v", "face", "tiled", "save"]
+    assert_of_rex(Path(shown["video"]).parent)
+
+
+def assert_of_rex(clip: Path) -> None:
+    """The dog of the photos, doing what was asked; rounding makes each kind of processor learn other tokens, never another dog."""
+    assert tomllib.loads((clip / "clip.toml").read_text())["stages"]["face"]["report"]["tracks"] >= 1
+    frames = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in sorted((clip / "stages" / "tiled" / "frames").iterdir())])
+    oracle, _ = load_judges(find_pack("pocket", packs_dir()), torch.device("cpu"))
+    told, values = oracle.read(frames)
+    said = oracle.answered(told)
+    assert (said["kind"], said["scene"], said["action"]) == ("dog", "grass", "jumping")
+    assert read_identity(told, values, held_out(REX, "dog")).share >= 0.8
