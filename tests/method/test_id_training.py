@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,18 +105,16 @@ def test_rows_in_place_read_like_rows_installed(networks: Networks) -> None:
     assert torch.allclose(encode("a photo of a <rex>", networks, [training.tokens()]), in_training, atol=1e-6)
 
 
-@pytest.mark.parametrize("averaged", [0.0, 0.8])
-def test_a_resumed_training_ends_with_the_same_tokens(averaged: float, tmp_path_factory: pytest.TempPathFactory) -> None:
-    options = replace(OPTIONS, averaged=averaged)
-    unbroken = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", options)
+def test_a_resumed_training_ends_with_the_same_tokens(tmp_path_factory: pytest.TempPathFactory) -> None:
+    unbroken = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", OPTIONS)
     losses = [unbroken.step().loss for _ in range(6)]
-    killed = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", options)
+    killed = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", OPTIONS)
     for _ in range(2):
         killed.step()
     path = tmp_path_factory.mktemp("checkpoint") / "state.pt"
     torch.save(killed.state_dict(), path)
     killed.step()
-    resumed = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", options)
+    resumed = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", OPTIONS)
     resumed.load_state_dict(torch.load(path, weights_only=True))
     assert resumed.steps_done == 2
     resumed.preview(steps=1)  # looking does not disturb
@@ -152,35 +149,6 @@ def test_options_keep_norm_and_unmasked_share(networks: Networks) -> None:
     whole = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", TrainingOptions(batch=3, bank=3, unmasked_share=1.0))
     whole.prepare()
     assert (whole._draw()[1] == 1).all()
-
-
-@pytest.mark.parametrize(("averaged", "last"), [(0.5, 3), (1.0, 6), (0.01, 1), (0.0, 1)])
-@pytest.mark.parametrize("keep_norm", [False, True])
-def test_the_mean_of_the_last_steps_is_what_is_learnt(averaged: float, last: int, keep_norm: bool) -> None:
-    options = replace(OPTIONS, keep_norm=keep_norm)
-    plain = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", options)
-    rows = []
-    while not plain.finished:
-        norm = plain.step().token_norm
-        rows.append(plain.rows.detach().clone())
-    averaging = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", replace(options, averaged=averaged))
-    while not averaging.finished:
-        averaging.step()
-        assert averaging.finished or torch.equal(averaging.rows, rows[averaging.steps_done - 1])  # until then they learn as ever
-    wanted = torch.stack(rows[-last:]).mean(0)
-    if keep_norm:
-        wanted *= norm / wanted.norm(dim=-1, keepdim=True)
-    assert torch.allclose(averaging.tokens().embeddings, wanted, rtol=1e-5, atol=1e-7)
-
-
-def test_a_checkpoint_from_before_there_were_averages_goes_on(networks: Networks) -> None:
-    training = IdTraining(networks, [photo()], "dog", "<rex>", OPTIONS)
-    training.step()
-    state = training.state_dict()
-    del state["sum"]
-    resumed = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", OPTIONS)
-    resumed.load_state_dict(state)
-    assert resumed.step() == training.step()
 
 
 def test_a_kept_norm_is_the_vocabularys_whoever_was_learnt_before(networks: Networks) -> None:

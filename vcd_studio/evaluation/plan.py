@@ -164,7 +164,6 @@ SWEEPS: dict[str, tuple[Arm, ...]] = {
     "learning rate": learnt("learning rate", "learning_rate", (0.001, 0.003), 0.001),
     "photos": sweep("photos", (1, 3, 6, 8), lambda count: Arm("", replace(VCD, photos=int(count)), pictures=True)),
     "norm": either("norm", "keep_norm", {"free": False, "kept": True}, "free"),
-    "averaging": either("averaging", "averaged", {"last step": 0.0, "last quarter": 0.25}, "last step"),
     "token init": either("token init", "init_noise", {"noun": 0.01, "noun, a third noise": 0.33, "noun, noise": 1.0}, "noun"),
     "augmentation": either("augmentation", "augmented", {"on": True, "off": False}, "off"),
     "captions": either("captions", "framed", {"say close up": True, "plain": False}, "say close up"),

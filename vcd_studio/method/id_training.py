@@ -22,13 +22,11 @@ __all__ = ["TEXTUAL_INVERSION", "IdTraining", "StepReport", "TrainingOptions", "
 
 @dataclass(frozen=True)
 class TrainingOptions(LearningOptions):
-    """Defaults are ours, by what was measured on pocket (README, "Defaults"). ``init_noise``: share of the noun's own spread; ``averaged``:
-    share of the steps, the last ones, of whose rows the mean is what was learnt (0: the last step's own)."""
+    """Defaults are ours, by what was measured on pocket (README, "Defaults"). ``init_noise``: share of the noun's own spread."""
 
     tokens: int = 4
     keep_norm: bool = False
     init_noise: float = 0.01
-    averaged: float = 0.0
 
 
 TEXTUAL_INVERSION = TrainingOptions(tokens=1, unmasked_share=1.0)
@@ -56,15 +54,13 @@ class IdTraining(PhotoTraining):
         rows = self._first_rows()
         self.ids = install(IdTokens(token, noun, rows), networks.tokenizer, networks.text_encoder)
         self.rows = torch.nn.Parameter(rows.to(networks.device))
-        self._sum = torch.zeros_like(self.rows, requires_grad=False)
         self.optimizer = torch.optim.AdamW([self.rows], self.options.learning_rate, weight_decay=self.options.weight_decay)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything a resumed training needs: rows and their sum, optimiser, chance, step and the bank."""
+        """Everything a resumed training needs: rows, optimiser, chance, step and the bank."""
         return {
             **super().state_dict(),
             "rows": self.rows.detach().cpu().clone(),
-            "sum": self._sum.cpu().clone(),
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
         }
 
@@ -73,7 +69,6 @@ class IdTraining(PhotoTraining):
             raise MethodError(f"The checkpoint holds {len(state['rows'])} tokens, but this training wants {len(self.rows)}.")
         with torch.no_grad():
             self.rows.copy_(state["rows"])
-            self._sum.copy_(state.get("sum", torch.zeros_like(self._sum)))  # a checkpoint of before there were averages has none
         self.optimizer.load_state_dict(state["optimizer"])
         super().load_state_dict(state)
 
@@ -90,8 +85,6 @@ class IdTraining(PhotoTraining):
         self.optimizer.step()
         if self.options.keep_norm:
             self._keep_norm()
-        if self.options.averaged:
-            self._average()
 
     def _first_rows(self) -> Tensor:
         """(K, width): the noun's embedding, each row with a little noise of its own."""
@@ -101,19 +94,6 @@ class IdTraining(PhotoTraining):
         noise = torch.randn((self.options.tokens, len(noun)), generator=self.generator)
         rows: Tensor = noun + self.options.init_noise * noun.std() * noise
         return rows
-
-    def _average(self) -> None:
-        """After the last step the rows become the mean of those that the last steps left (Polyak and Juditsky 1992)."""
-        steps = self.options.steps
-        last = max(1, round(self.options.averaged * steps))
-        if self.steps_done < steps - last:
-            return
-        with torch.no_grad():
-            self._sum += self.rows
-            if self.steps_done + 1 == steps:
-                self.rows.copy_(self._sum / last)
-                if self.options.keep_norm:
-                    self._keep_norm()
 
     def _keep_norm(self) -> None:
         """Hold every row at the vocabulary's mean length; identities that were put in earlier are none of it."""

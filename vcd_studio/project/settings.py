@@ -144,8 +144,7 @@ class TrainingSettings(_Settings):
     ``method``: ID tokens, or weights of the UNet with a token of their own; numbers that are not given are the method's own. Of LoRA:
     ``rank``. Of every method that trains weights: ``prior_weight`` and ``prior_pictures`` (pictures of the noun that hold the class,
     0 for none), ``with_tokens`` (the identity's newest ID tokens stand in the prompts and go with the weights). Of tokens:
-    ``keep_norm``, ``init_noise``, ``averaged`` (share of the steps, the last ones, whose tokens' mean is kept). A method ignores what is
-    not its own.
+    ``keep_norm``, ``init_noise``. A method ignores what is not its own.
     """
 
     method: MethodName = "tokens"
@@ -156,7 +155,6 @@ class TrainingSettings(_Settings):
     unmasked_share: Share = 0.0
     keep_norm: Annotated[bool, Field(strict=True)] = False
     init_noise: Share = 0.01
-    averaged: Share = 0.0
     weight_decay: Share = 1e-2
     bank: Annotated[Whole, Field(ge=1, le=10_000)] = 64
     augmented: Annotated[bool, Field(strict=True)] = False
