@@ -39,6 +39,7 @@ def one_line(error: Exception) -> None:
         ('name = """\n[defaults]\nframes = 1\n"""\n', 1, "name"),
         ('name = "x"\n[defaults]\nguidance = nan\n', 3, "finite"),
         ('name = "a\\u001b[2Jb"\n', 1, "name"),
+        ('name = "x"\ndefaults = {\n  seeds = [1],\n  frames = "many",\n}\n', 2, '"many" is not right for "defaults.frames"'),
     ],
 )
 def test_file_line_value_and_remedy(tmp_path: Path, text: str, line: int | None, sentence: str) -> None:
@@ -106,6 +107,15 @@ def test_key_lines_sees_tables_arrays_and_long_strings() -> None:
     assert lines[("p", 1, "q", "y")] == 13
     assert lines[("p", 1, "r", 0, "z")] == 15
     assert ("no",) not in lines
+
+
+def test_a_table_on_many_lines_is_read_and_edited(tmp_path: Path) -> None:
+    """TOML 1.1, whatever Python's own parser knows."""
+    path = tmp_path / "project.toml"
+    path.write_text('name = "x"\ndefaults = {\n  frames = 8,  # few\n  seeds = [1, 2],\n}\n')
+    assert read_toml(path, ProjectFile).defaults.frames == 8
+    edit_toml(path, ProjectFile, lambda document: document["defaults"].update({"frames": 16}))  # type: ignore[union-attr]
+    assert path.read_text() == 'name = "x"\ndefaults = {\n  frames = 16,  # few\n  seeds = [1, 2],\n}\n'
 
 
 def test_an_edit_that_cannot_be_written_leaves_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from datetime import date
+import sys
+from datetime import datetime
 from pathlib import Path
 
 
 def about(device: str) -> dict[str, str]:
-    """Processor or card, threads, and the versions of what did the numbers."""
+    """When, processor or card, threads, and the versions of what did the numbers. A Python that keeps no bytecode is slower to start."""
     import diffusers
     import torch
 
@@ -17,11 +18,11 @@ def about(device: str) -> dict[str, str]:
 
     card = {"card": torch.cuda.get_device_name(torch.device(device))} if device != "cpu" else {}
     return {
-        "date": date.today().isoformat(),
+        "date": datetime.now().strftime("%Y-%m-%d %H:%M"),
         "processor": processor(),
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         **card,
-        "python": platform.python_version(),
+        "python": platform.python_version() + (" that keeps no bytecode" if sys.dont_write_bytecode else ""),
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,
         "vcd-studio": __version__,

@@ -12,12 +12,12 @@ What lies in its folder ``loras`` is worn by clips that name it.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import tomli
 import tomli_w
 
 from vcd_studio.catalog.discovery import discover, is_grounding_dino, told
@@ -151,7 +151,7 @@ def _words(pack: Pack) -> Path | None:
 def _about(folder: Path) -> dict[str, Any]:
     file = folder / "pack.toml"
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return tomli.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     except (OSError, ValueError) as error:
         raise PackMissing(f"{file} cannot be read: {error}; mend it, or add the pack anew.") from error
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import tomli
 
 from vcd_studio.catalog.packs import PackMissing
 
@@ -50,7 +51,7 @@ class ShippedPack:
 
 @cache
 def _table() -> dict[str, Any]:
-    return tomllib.loads(TABLE.read_text(encoding="utf-8"))
+    return tomli.loads(TABLE.read_text(encoding="utf-8"))
 
 
 def shipped_names() -> list[str]:

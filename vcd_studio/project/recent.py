@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
+
+import tomli
 
 from vcd_studio import locations
 from vcd_studio.project.errors import InputError
@@ -47,7 +48,7 @@ def _recent_lines() -> list[str]:
 def name_of(project: Path) -> str:
     """What a project calls itself, at a glance; its folder's name where that cannot be read, for whoever opens it will be told why."""
     try:
-        name = tomllib.loads((project / PROJECT_FILE).read_text(encoding="utf-8")).get("name")
+        name = tomli.loads((project / PROJECT_FILE).read_text(encoding="utf-8")).get("name")
     except (OSError, ValueError):
         return project.name
     return name if isinstance(name, str) and name else project.name

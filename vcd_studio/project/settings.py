@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
+import tomli
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vcd_studio.project.errors import InputError
@@ -244,7 +244,7 @@ def override_from_text(text: str) -> tuple[str, Any]:
         raise InputError(f"{quoted(text)} is not a setting; write it as key=value, for example steps=30.")
     for written in (value, f"[{value}]" if "," in value else value):
         try:
-            return key, tomllib.loads(f"value = {written}")["value"]
-        except (tomllib.TOMLDecodeError, ValueError, RecursionError):
+            return key, tomli.loads(f"value = {written}")["value"]
+        except (tomli.TOMLDecodeError, ValueError, RecursionError):
             continue
     return key, [part.strip() for part in value.split(",") if part.strip()] if key in ("stages", "seeds", "loras") else value

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import tomli
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -29,7 +29,6 @@ _TABLE = re.compile(rf"\s*\[\s*({_KEYS})\s*\]")
 _ARRAY = re.compile(rf"\s*\[\[\s*({_KEYS})\s*\]\]")
 _PAIR = re.compile(rf"\s*({_KEYS})\s*=")
 _VALID = re.compile(r"^an? valid (\w)")
-_AT_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)|\s*\(at end of document\)")
 
 
 def read_text(path: Path) -> str:
@@ -50,12 +49,9 @@ def read_text(path: Path) -> str:
 def parse_toml(path: Path, text: str) -> dict[str, Any]:
     """The file's tables; ProjectError with the line where it stops being TOML."""
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = _AT_LINE.search(str(error))
-        line = int(found.group(1)) if found and found.group(1) else text.count("\n") + 1
-        cause = plain(_AT_LINE.sub("", str(error)))
-        raise ProjectError(f"this is not valid TOML ({cause}); correct the line.", path, line) from error
+        return tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        raise ProjectError(f"this is not valid TOML ({plain(error.msg)}); correct the line.", path, error.lineno) from error
     except (RecursionError, ValueError) as error:  # absurdly nested tables, integers with thousands of digits
         raise ProjectError(f"this TOML cannot be read ({plain(str(error))[:120]}); simplify it.", path) from error
 

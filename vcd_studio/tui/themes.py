@@ -1,9 +1,9 @@
 """Themes: one TOML file each, under the shipped `themes/` or the user's config folder, loaded into textual's own Theme."""
 
-import tomllib
 from dataclasses import fields
 from pathlib import Path
 
+import tomli
 from textual.color import Color, ColorParseError
 from textual.css.errors import StylesheetError
 from textual.css.stylesheet import Stylesheet
@@ -29,8 +29,8 @@ class ThemeError(Exception):
 def load_theme(path: Path) -> Theme:
     """Read one theme file; raises ThemeError for broken TOML, an unknown key, or a value that textual could not draw with."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        values = tomli.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError) as error:
         raise ThemeError(f"{path}: this theme cannot be read: {error}.") from error
     for key, value in values.items():
         if key not in _KEYS:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import tomli
 from PIL import Image
 
 from vcd_studio import __version__
@@ -144,7 +144,7 @@ def _note(context: StageContext, folder: Path) -> None:
     weights, tokens = folder / WEIGHTS_FILE, folder / TOKENS_FILE
     if weights.is_file():
         context.note(weights=str(weights), weights_sha256=file_hash(weights))
-    record = tomllib.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    record = tomli.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     context.note(tokens=str(tokens), sha256=file_hash(tokens), loss=record.get("loss"))
 
 
