@@ -151,3 +151,10 @@ def test_verbs_never_import_torch(film: Any) -> None:
         [sys.executable, "-c", AT_WORK.replace("sys.argv[1]", repr(str(film.path)))], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "", done.stderr
+
+
+def test_without_its_script_on_the_path(tmp_path: Path) -> None:
+    asked = [sys.executable, "-m", "vcd_studio", "clips", "list", str(tmp_path / "nowhere")]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"vcd-studio: {tmp_path / 'nowhere'}: there is no such folder" in done.stderr
