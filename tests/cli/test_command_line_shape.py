@@ -121,6 +121,17 @@ def test_only_the_plain_options_of_the_screens_go_past_typer() -> None:
     assert plainly_asked([""]) is None
 
 
+def test_a_folder_alone_is_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "film").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for word in ("film/", "./film", str(tmp_path / "film")):
+        assert plainly_asked([word]) == (Path(word), None)
+    assert plainly_asked(["."]) == (Path(), None)
+    for word in ("film", "./none", "-/film"):  # what may be a verb, what is not there, what is an option
+        assert plainly_asked([word]) is None
+    assert plainly_asked(["film/", "queue"]) is None
+
+
 FRESH = """
 import contextlib, io, sys
 sys.argv = ["vcd-studio", "--help"]

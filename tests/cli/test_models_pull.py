@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli
 from huggingface_hub import constants
 
 from tests.catalog import layouts
@@ -31,7 +31,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """Every file of the table, whole but small; those whose hashes are known would be told from the real ones."""
     text = re.sub(r'sha256 = ".*"\n', "", shipped.TABLE.read_text(encoding="utf-8"))
     text = re.sub(r"small = .*", 'small = ["tile"]', text)
-    table = tomllib.loads(text)
+    table = tomli.loads(text)
     monkeypatch.setattr(shipped, "_table", lambda: table)
     files = {}
     for number, file in enumerate(table["files"].values()):
@@ -123,5 +123,5 @@ def test_trains_on_and_defaults_of_ones_own(hub: Hub, studio: Any, studio_home: 
     assert studio("models", "add", "mine", *files, "--trains-on", "sd15").code == 2
     assert studio("models", "add", "mine", *files, "--set", "steps=four").code == 2
     assert studio("models", "add", "mine", *files, "--set", "scheduler=lightning", "--set", "steps=4").code == 0
-    about = tomllib.loads((studio_home / "data" / "packs" / "mine" / "pack.toml").read_text())
+    about = tomli.loads((studio_home / "data" / "packs" / "mine" / "pack.toml").read_text())
     assert about["defaults"] == {"scheduler": "lightning", "steps": 4}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli
 
 from tests.catalog import layouts
 from tests.catalog.test_discovery import put_vocabulary, write
@@ -28,7 +28,7 @@ def test_a_pack_is_put_together_whatever_the_files_are_called_and_listed(tree: P
     added = studio("models", "add", "mine", str(tree / "mm.ckpt"), str(tree / "realistic.ckpt"), "--description", "My own", "--json")
     assert added.code == 0
     assert added.json["parts"] == {"base": str(tree / "realistic.ckpt"), "motion_adapter": str(tree / "mm.ckpt")}
-    about = tomllib.loads((studio_home / "data" / "packs" / "mine" / "pack.toml").read_text())
+    about = tomli.loads((studio_home / "data" / "packs" / "mine" / "pack.toml").read_text())
     assert about["parts"]["base"] == str(tree / "realistic.ckpt")
     listed = [pack for pack in studio("models", "list", "--json").json if pack["state"] != "to fetch"]
     assert [(pack["name"], pack["state"], pack["problem"]) for pack in listed] == [("pocket", "ready", ""), ("mine", "ready", "")]

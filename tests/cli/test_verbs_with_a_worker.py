@@ -8,12 +8,12 @@ import pty
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tomli
 import torch
 from PIL import Image
 
@@ -296,7 +296,7 @@ def test_the_real_demo(tmp_path: Path) -> None:
 
 def assert_of_rex(clip: Path) -> None:
     """The dog of the photos, doing what was asked; rounding makes each kind of processor learn other tokens, never another dog."""
-    assert tomllib.loads((clip / "clip.toml").read_text())["stages"]["face"]["report"]["tracks"] >= 1
+    assert tomli.loads((clip / "clip.toml").read_text())["stages"]["face"]["report"]["tracks"] >= 1
     frames = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in sorted((clip / "stages" / "tiled" / "frames").iterdir())])
     oracle, _ = load_judges(find_pack("pocket", packs_dir()), torch.device("cpu"))
     told, values = oracle.read(frames)

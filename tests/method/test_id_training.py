@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -117,13 +118,57 @@ def test_a_resumed_training_ends_with_the_same_tokens(tmp_path_factory: pytest.T
     resumed = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", OPTIONS)
     resumed.load_state_dict(torch.load(path, weights_only=True))
     assert resumed.steps_done == 2
-    resumed.preview(steps=1)  # looking does not disturb
+    resumed.preview(steps=1)  # looking does not disturb, nor does measuring
+    resumed.steady_loss()
     rest = [resumed.step().loss for _ in range(4)]
     assert rest == losses[2:]
     assert torch.equal(resumed.tokens().embeddings, unbroken.tokens().embeddings)
     other = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", TrainingOptions(tokens=3))
     with pytest.raises(MethodError, match="2 tokens"):
         other.load_state_dict(torch.load(path, weights_only=True))
+
+
+def test_the_steady_loss_knows_no_chance() -> None:
+    photos = [photo(), photo((40, 48), (4, 10, 24, 40)), photo((44, 44), (20, 2, 40, 22))]
+
+    def begun(**options: object) -> IdTraining:
+        return IdTraining(tiny_networks(), photos, "dog", "<rex>", replace(OPTIONS, init_noise=0.0, **options))  # type: ignore[arg-type]
+
+    plain = begun()
+    first = plain.steady_loss()
+    assert plain.steady_loss() == first
+    for other in (begun(seed=7), begun(batch=3), begun(augmented=True), begun(unmasked_share=1.0), begun(bank=20)):
+        assert other.steady_loss() == pytest.approx(first, rel=1e-5)
+    plain.step()
+    assert plain.steady_loss() != first
+
+
+def test_the_steady_loss_is_the_masked_loss_of_every_photo_in_the_same_noise(networks: Networks) -> None:
+    photos = [photo(), photo((40, 48), (4, 10, 24, 40))]
+    training = IdTraining(networks, photos, "dog", "<rex>", OPTIONS)
+    always, noises = torch.Generator().manual_seed(0), []
+    shape = (4, networks.latent_channels, networks.size // networks.vae_scale, networks.size // networks.vae_scale)
+    noises = [torch.randn(shape, generator=always) for _ in photos]
+    by_hand = []
+    with torch.no_grad():
+        for each, noise in zip(photos, noises, strict=True):
+            alone = IdTraining(tiny_networks(), [each], "dog", "<rex>", OPTIONS)
+            seen = alone._encoded(each)
+            latents = seen.mean * networks.vae.config["scaling_factor"]
+            for t, fresh in zip((125, 375, 625, 875), noise, strict=True):
+                noisy = alone.noise.add_noise(latents, fresh[None], torch.tensor([t]))
+                predicted = alone._predicted(alone.rows, noisy, torch.tensor([t]), alone._ids([CAPTIONS[seen.kind][0].format("<rex>")]))
+                by_hand.append(float(masked_loss(predicted, fresh[None], seen.mask)))
+    assert training.steady_loss() == pytest.approx(np.mean(by_hand), rel=1e-4)
+
+
+def test_learning_lowers_the_steady_loss() -> None:
+    options = TrainingOptions(tokens=2, steps=30, batch=4, bank=4, learning_rate=2e-2)
+    training = IdTraining(tiny_networks(), [photo()], "dog", "<rex>", options)
+    before = training.steady_loss()
+    while not training.finished:
+        training.step()
+    assert training.steady_loss() < before
 
 
 def test_among_networks_in_sixteen_bits_rows_learn_in_fp32(networks: Networks) -> None:

@@ -23,7 +23,8 @@ def trained(project: Project) -> Project:
     rex = project.identity("rex")
     second, third = rex.new_run(), rex.new_run()
     make_run(second, 25)
-    (second / "run.toml").write_text('steps = 25\n[settings]\nmethod = "tokens"\nsteps = 25\ntokens = 8\nlearning_rate = 0.002\nseed = 9\n')
+    how = 'method = "tokens"\nsteps = 25\ntokens = 8\nlearning_rate = 0.002\nseed = 9\n'
+    (second / "run.toml").write_text(f"steps = 25\nsteady_loss = 0.08442\n[settings]\n{how}")
     make_run(third, 10)
     (third / "tokens.safetensors").unlink()
     return project
@@ -40,7 +41,7 @@ async def test_runs_stand_side_by_side_and_one_is_chosen(studio: Studio, trained
         assert {curve.title for curve in app.screen.query("TrainingPanel Curve").results(Curve) if curve.points} == {"loss", "norm"}
         await pilot.press("r")
         await until(pilot, lambda: len(columns(app)) == 3, "three columns")
-        await until_text(pilot, "tokens · 25 steps · 8 tokens")
+        await until_text(pilot, "0.0844 · 8 tokens")
         await until_text(pilot, "run-002 · used by prompts")
         await until_text(pilot, "step 2")
         await pilot.press("U")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli
 import torch
 from diffusers import AutoencoderKL, UNetMotionModel
 
@@ -76,7 +76,7 @@ def frames(job: Job, stage: str) -> Any:
 
 
 def recipe(job: Job) -> Any:
-    return tomllib.loads((Path(job.result["clip"]) / "clip.toml").read_text(encoding="utf-8"))
+    return tomli.loads((Path(job.result["clip"]) / "clip.toml").read_text(encoding="utf-8"))
 
 
 def warnings(store: Store, job: Job) -> list[str]:
@@ -357,7 +357,7 @@ def test_learning_on_a_card_goes_on_with_the_others_off_it_and_ends_the_same(
     assert torch.equal(one.embeddings, two.embeddings)
     curves = [(Path(each.result["run"]) / "loss.csv").read_text() for each in (plain, job)]
     assert curves[0] == curves[1]
-    records = [tomllib.loads((Path(each.result["run"]) / "run.toml").read_text()) for each in (plain, job)]
+    records = [tomli.loads((Path(each.result["run"]) / "run.toml").read_text()) for each in (plain, job)]
     assert [record.get("memory") for record in records] == [None, [TURNS]]
     assert card[-1].aside == (("controlnet",), ("vae",), ("upscaler",), ("grounding",), ("segmenter",))
 

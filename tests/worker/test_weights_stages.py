@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tomli
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -177,7 +177,7 @@ def test_a_pack_brings_its_lora_its_settings_and_what_it_trains_on(
         made[name] = clip(store, other, "a dog running", steps=other.defaults.steps if name == "few-steps" else 1, scheduler="euler")
     assert made["few-steps"].settings["generation"]["steps"] == 1
     assert not np.array_equal(frames(made["plain"]), frames(made["few-steps"]))
-    told = tomllib.loads((Path(made["few-steps"].result["clip"]) / "clip.toml").read_text())
+    told = tomli.loads((Path(made["few-steps"].result["clip"]) / "clip.toml").read_text())
     assert "lora/0/weights.safetensors" in told["models"]
     other = Project.open(tmp_path / "few-steps")
     other.add_identity("rex", "dog", [tmp_path / "photos"])

@@ -168,7 +168,8 @@ def train(
         job = enqueue_train(store, opened, identity, overrides, priority=priority, device=on)
         jobs = finish(store, [job], follow=follow, no_worker=no_worker)
         result = jobs[0].result
-        lines = [f"Tokens: {result['tokens']}, loss {result['loss']:.4f}"] if "tokens" in result and result.get("loss") is not None else []
+        losses = [f"{key.replace('_', ' ')} {result[key]:.4f}" for key in ("loss", "steady_loss") if result.get(key) is not None]
+        lines = [", ".join([f"Tokens: {result['tokens']}", *losses])] if "tokens" in result else []
         answer(job_object(jobs[0], store.stages(job.id)), lines, as_json)
 
 
@@ -187,12 +188,12 @@ def show(project: ProjectPath, name: Name, as_json: Json = False) -> None:
     runs = [
         (
             run["name"], run["method"], "finished" if run["finished"] else "unfinished", run["steps"], _number(run["loss"]),
-            "used" if run["used"] else "",
+            _number(run["steady_loss"]), "used" if run["used"] else "",
         )
         for run in shown["runs"]
     ]  # fmt: skip
     untrained = f"not trained yet: vcd-studio identity train {project} {name}"
-    lines += ["", *table(("run", "method", "state", "steps", "loss", ""), runs, untrained)]
+    lines += ["", *table(("run", "method", "state", "steps", "loss", "steady loss", ""), runs, untrained)]
     answer(shown, lines, as_json)
 
 
@@ -325,6 +326,7 @@ def _run_object(run: Run, used: bool) -> dict[str, Any]:
         "weights": str(run.weights_path) if run.finished and run.has_weights else None,
         "steps": record.get("steps"),
         "loss": record.get("loss"),
+        "steady_loss": record.get("steady_loss"),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,9 @@ MODES = ("auto", "sixel", "kitty", "halfcell", "off")
 
 def plainly_asked(words: Sequence[str]) -> tuple[Path | None, str | None] | None:
     """The project and the mode that the screens are to be opened with, where these words are their options and right; None for any others,
-    which typer reads, and refuses, better."""
+    which typer reads, and refuses, better. ``my-film/`` alone is the project, as a shell completes it."""
+    if len(words) == 1 and _folder(words[0]):
+        return Path(words[0]), None
     given: dict[str, str] = {}
     rest = iter(words)
     for word in rest:
@@ -27,6 +30,11 @@ def plainly_asked(words: Sequence[str]) -> tuple[Path | None, str | None] | None
     if graphics is not None and graphics not in MODES:
         return None
     return None if project is None else Path(project), graphics
+
+
+def _folder(word: str) -> bool:
+    """Whether a word can be no verb, but a folder that is there."""
+    return (os.sep in word or word in (os.curdir, os.pardir)) and not word.startswith("-") and Path(word).is_dir()
 
 
 def open_screens(project: Path | None, graphics: str | None) -> int:

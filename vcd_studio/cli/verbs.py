@@ -16,7 +16,8 @@ from vcd_studio.cli.screens import MODES, open_screens
 
 app = typer.Typer(
     name="vcd-studio",
-    help="Short videos of exactly one person, pet or object, from a handful of photos and a text prompt.\n\nWithout a verb: the screens.",
+    help="Short videos of exactly one person, pet or object, from a handful of photos and a text prompt.\n\n"
+    "Without a verb: the screens; on one project, where its folder is given (vcd-studio my-film/).",
     epilog=f"{EXAMPLE} vcd-studio demo",
     rich_markup_mode=None,
     add_completion=False,

@@ -51,6 +51,10 @@ class StepReport:
     token_norm: float
 
 
+STEADY_PLACES = (1 / 8, 3 / 8, 5 / 8, 7 / 8)
+"""Where along the schedule the steady loss is taken."""
+
+
 @dataclass(frozen=True)
 class _Encoded:
     """A view: what the VAE sees in it, mean and standard deviation (1, c, h, w), its soft mask (1, 1, h, w), and how near it is."""
@@ -94,6 +98,7 @@ class PhotoTraining(ABC):
         self._masks = torch.empty(0)
         self._kinds: list[Kind] = []
         self._words: dict[str, Tensor] = {}
+        self._steady: tuple[Tensor, Tensor, Tensor, list[str]] | None = None
 
     @property
     def finished(self) -> bool:
@@ -116,10 +121,11 @@ class PhotoTraining(ABC):
         self._latents = torch.cat(latents).float().clone()
         self._masks = torch.cat([seen.mask for seen in views]).to(self.networks.device)
 
-    def _encoded(self, photo: TrainingPhoto) -> _Encoded:
+    def _encoded(self, photo: TrainingPhoto, augmented: bool | None = None) -> _Encoded:
         """One view of a photo."""
         networks = self.networks
-        seen = augment(photo, networks.size, self.generator) if self.options.augmented else view(photo, networks.size)
+        varied = self.options.augmented if augmented is None else augmented
+        seen = augment(photo, networks.size, self.generator) if varied else view(photo, networks.size)
         soft = torch.from_numpy(np.array(seen.mask, np.float32))[None, None] / 255
         portrait = self.options.framed and photo.mask is not None and is_close_up(seen.mask)
         mean, spread = posterior(to_tensor(np.asarray(seen.picture)[None]), networks)
@@ -132,6 +138,23 @@ class PhotoTraining(ABC):
         self._learn(loss)
         self.steps_done += 1
         return StepReport(self.steps_done, float(loss.detach()), float(self.rows.detach().norm(dim=-1).mean()))
+
+    @torch.no_grad()
+    def steady_loss(self) -> float:
+        """The loss with all chance taken out: every photo as it is, at the same places of the schedule, in the same noise.
+
+        Whatever the options and the seed, so that trainings on the same photos and masks compare: the lower, the more of the subject was
+        learnt. A batch's own loss does not tell, for what it measures most of all is which timesteps were drawn. Takes no part in learning.
+        """
+        latents, noises, mask, captions = self._steady = self._steady or self._steady_draws()
+        total = 0.0
+        for place, noise in zip(STEADY_PLACES, noises, strict=True):
+            t = torch.full((len(latents),), int(place * self.noise.config["num_train_timesteps"]), device=latents.device)
+            noisy, target = self.noise.add_noise(latents, noise, t), self._target(latents, noise, t)
+            for part in torch.arange(len(latents)).split(self.options.batch):
+                predicted = self._predicted(self.rows, noisy[part], t[part], self._ids([captions[i] for i in part]))
+                total += len(part) * float(masked_loss(predicted, target[part], mask[part]))
+        return total / noises[:, :, 0, 0, 0].numel()
 
     def tokens(self, **metadata: str) -> IdTokens:
         """The token's embeddings as they are now, installed, with what is worth knowing about them."""
@@ -203,6 +226,15 @@ class PhotoTraining(ABC):
         with plainly_attending(self.unet):
             predicted: Tensor = self.unet(noisy.to(self.unet.dtype), t, encoder_hidden_states=self._embeds(rows, ids)).sample
         return predicted
+
+    def _steady_draws(self) -> tuple[Tensor, Tensor, Tensor, list[str]]:
+        """Of each photo: its latents (n, c, h, w), noise for every place (p, n, c, h, w), its mask (n, 1, h, w) and a caption."""
+        seen = [self._encoded(photo, augmented=False) for photo in self.photos]
+        latents = torch.cat([drawn(each.mean, each.spread, self.networks)[:, :, 0] for each in seen]).float()
+        always = torch.Generator("cpu").manual_seed(0)
+        noises = torch.stack([torch.randn((len(STEADY_PLACES), *latents.shape[1:]), generator=always) for _ in seen], 1).to(latents)
+        masks = torch.cat([each.mask for each in seen]).to(latents)
+        return latents, noises, masks, [CAPTIONS[each.kind][0].format(self.token) for each in seen]
 
     def _draw(self) -> tuple[Tensor, Tensor, list[str]]:
         """A batch from the bank: latents (b, c, h, w), masks (b, 1, h, w), captions."""

@@ -1,4 +1,4 @@
-"""Many clips at once: what their recipes say in brief is kept in the cache folder, for ten thousand take twenty seconds to be read."""
+"""Many clips at once: what their recipes say in brief is kept in the cache folder, for ten thousand take seconds to be read."""
 
 from __future__ import annotations
 

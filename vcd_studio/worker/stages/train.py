@@ -107,6 +107,7 @@ def _save(context: StageContext, training: PhotoTraining, folder: Path, losses: 
         "finished": datetime.now(UTC),
         "steps": training.steps_done,
         "loss": sum(last) / len(last) if last else None,
+        "steady_loss": training.steady_loss(),
         "versions": versions(),
         "device": context.device,
         "precision": context.networks.loaded,
@@ -127,7 +128,8 @@ def _save(context: StageContext, training: PhotoTraining, folder: Path, losses: 
         weights.save(folder / WEIGHTS_FILE)
         context.log(f"weights ({weights.bytes / 1e6:.1f} MB) saved: {folder.name}")
     training.tokens(**facts).save(folder / TOKENS_FILE)  # last: a run with tokens is finished
-    context.log(f"tokens saved: {folder.name}" + (f", mean loss of the last steps {record['loss']:.4f}" if last else ""))
+    mean = f"mean loss of the last steps {record['loss']:.4f}, " if last else ""
+    context.log(f"tokens saved: {folder.name}, {mean}steady loss {record['steady_loss']:.4f}")
 
 
 def _finished(context: StageContext) -> Path | None:
@@ -145,7 +147,7 @@ def _note(context: StageContext, folder: Path) -> None:
     if weights.is_file():
         context.note(weights=str(weights), weights_sha256=file_hash(weights))
     record = tomli.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    context.note(tokens=str(tokens), sha256=file_hash(tokens), loss=record.get("loss"))
+    context.note(tokens=str(tokens), sha256=file_hash(tokens), loss=record.get("loss"), steady_loss=record.get("steady_loss"))
 
 
 def _given_tokens(settings: dict[str, Any]) -> IdTokens | None:

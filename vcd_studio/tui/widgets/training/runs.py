@@ -36,6 +36,7 @@ class SeenRun:
     norms: Points = field(default_factory=list)
     steps: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
+    steady_loss: float | None = None
 
     @property
     def name(self) -> str:
@@ -73,9 +74,10 @@ def about_run(shown: SeenRun, used: str | None, token: str) -> str:
     name = plain(shown.name)
     if not shown.run.finished:
         return f"{name} is not finished"
+    steady = "" if shown.steady_loss is None else f" · steady loss {shown.steady_loss:.4f}"
     if shown.name == used:
-        return f"{name} is trained: prompts may name {plain(token)}"
-    return f"{name} is trained; prompts use {plain(used or 'none')}: U uses this one"
+        return f"{name} is trained: prompts may name {plain(token)}{steady}"
+    return f"{name} is trained; prompts use {plain(used or 'none')}: U uses this one{steady}"
 
 
 def _read(run: "Run", planned: int) -> SeenRun:
@@ -85,7 +87,9 @@ def _read(run: "Run", planned: int) -> SeenRun:
     except OSError:  # imported tokens have no curve
         losses, norms = [], []
     steps = losses[-1][0] if run.finished and losses else planned
-    return SeenRun(run, losses, norms, steps, run.record().get("settings", {}))
+    record = run.record()
+    steady = record.get("steady_loss")
+    return SeenRun(run, losses, norms, steps, record.get("settings", {}), steady if isinstance(steady, float) else None)
 
 
 @lru_cache(maxsize=64)
@@ -128,6 +132,7 @@ class RunColumn(Widget):
         head.append(plain(run.name), "bold")
         head.append(" · used by prompts" if used else "" if run.finished else " · not finished").append("\n")
         words = [f"{settings.get('method', 'tokens')}", f"{seen.steps} steps"] if settings else ["settings unknown"]
+        words += [f"steady loss {seen.steady_loss:.4f}"] if seen.steady_loss is not None else []
         words += [f"{settings['tokens']} tokens"] if "tokens" in settings else []
         words += [f"rate {settings['learning_rate']}"] if "learning_rate" in settings else []
         words += [f"seed {settings['seed']}"] if "seed" in settings else []
