@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,29 @@ def test_who_did_not_agree_is_neither_trained_nor_drawn(studio: Any, film: Proje
     assert studio("generate", film.path, "--prompt", "a <mia> woman", "--no-worker").code == 0
     assert studio("identity", "train", film.path, "mia", "--no-consent", "--no-worker").code == 2
     assert film.identity("mia").consent is False
+
+
+def test_a_training_for_each_seed_and_the_nearest_is_used(studio: Any, film: Project) -> None:
+    asked = studio("identity", "train", film.path, "rex", "--seeds", "0,7", "--no-worker", "--json")
+    assert asked.code == 0
+    assert [(job["state"], job["title"]) for job in asked.json["jobs"]] == [
+        ("queued", "train rex, 200 steps"), ("queued", "train rex, 200 steps, seed 7"),
+    ]  # fmt: skip
+    for wrong, told in (("1,x", "are no seeds"), ("", "are no seeds"), ("3,-1", "seed")):
+        said = studio("identity", "train", film.path, "rex", "--seeds", wrong, "--no-worker")
+        assert (said.code, said.err.count("\n")) == (2, 1)
+        assert told in said.err
+    assert len(studio("queue", "list", "--json").json) == 2  # of what was wrong, nothing was enqueued
+    for loss in ("0.0912", "0.1034"):
+        run = film.identity("rex").new_run()
+        (run / "run.toml").write_text(f"steady_loss = {loss}\n")
+        (run / "tokens.safetensors").write_bytes(b"tokens")
+    best, last = (run.name for run in film.identity("rex").runs()[-2:])
+    shown = studio("identity", "show", film.path, "rex")
+    assert re.search(rf"{best} .*0\.0912", shown.out)
+    assert f"{last} " in shown.out
+    assert studio("identity", "use", film.path, "rex", "nearest").out.strip() == f"Prompts that name <rex> use {best}."
+    assert film.identity("rex").used_name() == best
 
 
 def test_an_older_person_without_an_answer_is_a_warning(studio: Any, film: Project, photos: Path) -> None:

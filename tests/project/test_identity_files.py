@@ -109,6 +109,27 @@ def test_a_chosen_run_is_used_until_another_is_chosen(project: Project) -> None:
     assert again.used_name() == "run-002"
 
 
+def test_the_nearest_run_has_the_lowest_steady_loss_on_the_same_photos(project: Project) -> None:
+    rex = project.identity("rex")
+    with pytest.raises(InputError, match='run of "rex" has a steady loss'):
+        rex.nearest_run()
+    runs = {
+        "other photos": ('0.01', "1", "a"), "far": ("0.11", "2", "a"), "near": ("0.09", "2", "a"), "imported": (None, "2", "a"),
+        "other networks": ("0.02", "2", "b"), "broken": ("nan", "2", "a"), "unfinished": ("0.03", "2", "a"), "last": ("0.10", "2", "a"),
+    }  # fmt: skip
+    named = {}
+    for kind, (loss, photos, pack) in runs.items():
+        folder = rex.new_run()
+        named[folder.name] = kind
+        told = f'pack_sha256 = "{pack}"\n' + (f"steady_loss = {loss}\n" if loss else "") + f'[[photos]]\nname = "{photos}.png"\n'
+        (folder / RUN_FILE).write_text(told)
+        if kind != "unfinished":
+            (folder / TOKENS_FILE).write_bytes(b"tokens")
+    assert named[rex.nearest_run().name] == "near"
+    (rex.trained_dir / "run-003" / TOKENS_FILE).unlink()
+    assert named[rex.nearest_run().name] == "last"
+
+
 def test_run_numbers_sort_as_numbers(project: Project) -> None:
     rex = project.identity("rex")
     for name in ("run-1000", "run-999", "run-002"):

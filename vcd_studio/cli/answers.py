@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vcd_studio.project.text import plain
+from vcd_studio.project.errors import InputError
+from vcd_studio.project.text import plain, quoted
 
 EXAMPLE = "Example:"
 
@@ -68,6 +69,22 @@ def size(count: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" or amount >= 10 else f"{amount:.1f} {unit}"
         amount /= 1024
     raise AssertionError("the last unit takes everything")
+
+
+def words_of(text: str) -> list[str]:
+    """``"t2v, face"`` → both."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def seeds_of(text: str) -> list[int]:
+    """``"1,2"`` → both; InputError for anything else."""
+    try:
+        seeds = [int(word) for word in words_of(text)]
+    except ValueError:
+        seeds = []
+    if not seeds:
+        raise InputError(f"{quoted(text)} are no seeds; give whole numbers with commas between, for example --seeds 1,2.")
+    return seeds
 
 
 def _plain_json(value: Any) -> Any:

@@ -18,13 +18,14 @@ from vcd_studio.cli.answers import (
     ProjectPath,
     answer,
     duration,
+    seeds_of,
     size,
     table,
+    words_of,
 )
 from vcd_studio.cli.following import finish, job_object, need_worker
 from vcd_studio.cli.telling import WORK_FAILED, tell
 from vcd_studio.project.errors import InputError
-from vcd_studio.project.text import quoted
 
 if TYPE_CHECKING:
     from vcd_studio.jobs.enqueue import Plan
@@ -75,8 +76,8 @@ def generate(
         opened,
         text=prompt,
         identity=identity,
-        seeds=_seeds(seeds) if seeds is not None else None,
-        stages=_words(stages) if stages is not None else ["face", "tiled"] if video is not None else None,
+        seeds=seeds_of(seeds) if seeds is not None else None,
+        stages=words_of(stages) if stages is not None else ["face", "tiled"] if video is not None else None,
         overrides=dict(override_from_text(change) for change in changes or []),
         preset=preset,
         input_video=video,
@@ -135,14 +136,3 @@ def _plan_lines(plan: Plan) -> list[str]:
 def _cost(plan: Plan) -> str:
     time = f"about {duration(plan.seconds)}" if plan.seconds is not None else "time not known before the first clip"
     return f"{plan.count} clip{'s' if plan.count != 1 else ''}, {time}, about {size(plan.bytes)} of disk"
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(word) for word in _words(text)]
-    except ValueError as error:
-        raise InputError(f"{quoted(text)} are no seeds; give whole numbers with commas between, for example --seeds 1,2.") from error

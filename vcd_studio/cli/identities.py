@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcd_studio.cli.answers import EXAMPLE, Follow, Json, NoWorker, On, Priority, ProjectPath, answer, group, table
+from vcd_studio.cli.answers import EXAMPLE, Follow, Json, NoWorker, On, Priority, ProjectPath, answer, group, seeds_of, table
 from vcd_studio.cli.following import finish, job_object, need_worker
 from vcd_studio.cli.telling import INPUT_WRONG, tell
 from vcd_studio.project.errors import InputError
@@ -137,6 +138,9 @@ def train(
     project: ProjectPath,
     name: Name,
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A training setting; may be repeated.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", metavar="1,2", help="One training for each seed; `identity use … nearest` takes the best.")
+    ] = None,
     consent: Annotated[
         bool | None, typer.Option("--consent/--no-consent", help="A person answers anew whether they agree to clips; it is kept.")
     ] = None,
@@ -164,13 +168,19 @@ def train(
         identity.set_noun(identity.noun, consent)
     for warning in check_agreed([identity]):
         tell(warning)
+    trainings = [{**overrides, "seed": seed} for seed in dict.fromkeys(seeds_of(seeds))] if seeds is not None else [overrides]
+    for each in trainings:
+        identity.training.with_overrides(each)  # all of them are right, or none is enqueued
     with Store() as store:
-        job = enqueue_train(store, opened, identity, overrides, priority=priority, device=on)
-        jobs = finish(store, [job], follow=follow, no_worker=no_worker)
-        result = jobs[0].result
-        losses = [f"{key.replace('_', ' ')} {result[key]:.4f}" for key in ("loss", "steady_loss") if result.get(key) is not None]
-        lines = [", ".join([f"Tokens: {result['tokens']}", *losses])] if "tokens" in result else []
-        answer(job_object(jobs[0], store.stages(job.id)), lines, as_json)
+        enqueued = [enqueue_train(store, opened, identity, each, priority=priority, device=on) for each in trainings]
+        jobs = finish(store, enqueued, follow=follow, no_worker=no_worker)
+        made = [job_object(job, store.stages(job.id)) for job in jobs]
+        answer(made[0] if seeds is None else {"jobs": made}, [line for job in jobs for line in _learnt(job.result)], as_json)
+
+
+def _learnt(result: Mapping[str, Any]) -> list[str]:
+    losses = [f"{key.replace('_', ' ')} {result[key]:.4f}" for key in ("loss", "steady_loss") if result.get(key) is not None]
+    return [", ".join([f"Tokens: {result['tokens']}", *losses])] if "tokens" in result else []
 
 
 @app.command("show", epilog=f"{EXAMPLE} vcd-studio identity show my-film rex --json")
@@ -201,15 +211,19 @@ def show(project: ProjectPath, name: Name, as_json: Json = False) -> None:
 def use(
     project: ProjectPath,
     name: Name,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A finished training run, as show lists them; or newest.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A finished training run, as show lists them; newest, or nearest.")],
     as_json: Json = False,
 ) -> None:
-    """Choose the training run that prompts use from now on; queued clips keep theirs."""
+    """Choose the training run that prompts use from now on; queued clips keep theirs.
+
+    newest: always the one that finished last. nearest: of those that learnt from the newest one's photos, that of the lowest steady loss.
+    """
     from vcd_studio.project.project import Project
 
     identity = Project.open(project).identity(name)
-    identity.use_run(None if run == "newest" else run)
-    words = "the newest finished run" if run == "newest" else run
+    chosen = identity.nearest_run().name if run == "nearest" else run
+    identity.use_run(None if run == "newest" else chosen)
+    words = "the newest finished run" if run == "newest" else chosen
     answer(identity_object(identity), [f"Prompts that name {identity.token} use {words}."], as_json)
 
 

@@ -133,7 +133,7 @@ def enqueue_train(
     if training.with_tokens:
         settings["with_tokens"] = _tokens_snapshot(identity)
     how = "" if training.method == "tokens" else f" by {training.method}"
-    title = f"train {identity.name}{how}, {training.steps} steps"
+    title = f"train {identity.name}{how}, {training.steps} steps{f', seed {training.seed}' if training.seed else ''}"
     job = store.enqueue("train", project.path, title, ["train"], settings, priority=priority, device=device)
     wake()
     return job

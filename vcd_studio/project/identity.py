@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -368,6 +369,19 @@ class Identity:
     def latest_run(self) -> Run | None:
         """The newest finished run."""
         return next((run for run in reversed(self.runs()) if run.finished), None)
+
+    def nearest_run(self) -> Run:
+        """Of the finished runs that learnt from the newest one's photos, with its networks, the one with the lowest steady loss.
+
+        InputError where no run has been given one.
+        """
+        measured = [(run, run.record()) for run in self.runs() if run.finished]
+        measured = [(run, told) for run, told in measured if isinstance(loss := told.get("steady_loss"), float) and math.isfinite(loss)]
+        if not measured:
+            raise InputError(f"No finished training run of {quoted(self.name)} has a steady loss to choose by; train it anew.")
+        alike = [measured[-1][1].get(key) for key in ("photos", "pack_sha256")]
+        same = [(run, told) for run, told in measured if [told.get(key) for key in ("photos", "pack_sha256")] == alike]
+        return min(same, key=lambda each: float(each[1]["steady_loss"]))[0]
 
     def latest_tokens(self) -> Run | None:
         """The chosen run if it is one of ID tokens alone, else the newest finished such run."""
