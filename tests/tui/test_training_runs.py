@@ -55,6 +55,19 @@ async def test_runs_stand_side_by_side_and_one_is_chosen(studio: Studio, trained
         await until_text(pilot, "photo 1 of 4")
 
 
+async def test_of_runs_with_a_steady_loss_the_nearest_is_named(studio: Studio, trained: Project) -> None:
+    first = trained.path / "identities" / "rex" / "trained" / "run-001"
+    (first / "run.toml").write_text("steps = 40\nsteady_loss = 0.08139\n")
+    app = studio(trained.path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_text(pilot, "run-003 is not finished")
+        await pilot.press("less_than_sign", "less_than_sign")
+        await until_text(pilot, "U uses this one · steady loss 0.0814, the lowest")
+        await pilot.press("r")
+        await until_text(pilot, "run-001 · nearest")
+        assert screen_text(pilot).count("nearest") == 1
+
+
 async def test_a_narrow_screen_shows_two_runs_with_the_shown_one(studio: Studio, trained: Project) -> None:
     app = studio(trained.path)
     async with app.run_test(size=(80, 24)) as pilot:

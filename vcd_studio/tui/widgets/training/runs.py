@@ -1,5 +1,6 @@
 """The training runs of one identity side by side: what each was trained with, its curves, and a picture for every so many steps."""
 
+import math
 import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -37,6 +38,7 @@ class SeenRun:
     steps: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
     steady_loss: float | None = None
+    nearest: bool = False
 
     @property
     def name(self) -> str:
@@ -49,8 +51,12 @@ class SeenRun:
 
 
 def read_runs(identity: "Identity") -> tuple[SeenRun, ...]:
-    """Every run with its curves, oldest first. Call it on a thread."""
-    return tuple(_read(run, identity.training.steps) for run in identity.runs())
+    """Every run with its curves, oldest first, and which of several came nearest. Call it on a thread."""
+    runs = tuple(_read(run, identity.training.steps) for run in identity.runs())
+    if sum(seen.steady_loss is not None for seen in runs) < 2:
+        return runs
+    nearest = identity.nearest_run().name
+    return tuple(replace(seen, nearest=seen.name == nearest) for seen in runs)
 
 
 def as_planned(runs: tuple[SeenRun, ...], jobs: "Iterable[Job]") -> tuple[SeenRun, ...]:
@@ -74,7 +80,7 @@ def about_run(shown: SeenRun, used: str | None, token: str) -> str:
     name = plain(shown.name)
     if not shown.run.finished:
         return f"{name} is not finished"
-    steady = "" if shown.steady_loss is None else f" · steady loss {shown.steady_loss:.4f}"
+    steady = "" if shown.steady_loss is None else f" · steady loss {shown.steady_loss:.4f}{', the lowest' if shown.nearest else ''}"
     if shown.name == used:
         return f"{name} is trained: prompts may name {plain(token)}{steady}"
     return f"{name} is trained; prompts use {plain(used or 'none')}: U uses this one{steady}"
@@ -89,7 +95,8 @@ def _read(run: "Run", planned: int) -> SeenRun:
     steps = losses[-1][0] if run.finished and losses else planned
     record = run.record()
     steady = record.get("steady_loss")
-    return SeenRun(run, losses, norms, steps, record.get("settings", {}), steady if isinstance(steady, float) else None)
+    known = run.finished and isinstance(steady, float) and math.isfinite(steady)
+    return SeenRun(run, losses, norms, steps, record.get("settings", {}), steady if known else None)
 
 
 @lru_cache(maxsize=64)
@@ -130,7 +137,8 @@ class RunColumn(Widget):
         run, settings = seen.run, seen.settings
         head = Text()
         head.append(plain(run.name), "bold")
-        head.append(" · used by prompts" if used else "" if run.finished else " · not finished").append("\n")
+        head.append(" · used by prompts" if used else "" if run.finished else " · not finished")
+        head.append(" · nearest" if seen.nearest else "").append("\n")
         words = [f"{settings.get('method', 'tokens')}", f"{seen.steps} steps"] if settings else ["settings unknown"]
         words += [f"steady loss {seen.steady_loss:.4f}"] if seen.steady_loss is not None else []
         words += [f"{settings['tokens']} tokens"] if "tokens" in settings else []
