@@ -121,15 +121,18 @@ def test_only_the_plain_options_of_the_screens_go_past_typer() -> None:
     assert plainly_asked([""]) is None
 
 
-def test_a_folder_alone_is_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_alone_is_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, studio: Any) -> None:
     (tmp_path / "film").mkdir()
     monkeypatch.chdir(tmp_path)
-    for word in ("film/", "./film", str(tmp_path / "film")):
+    for word in ("film/", "./film", str(tmp_path / "film"), "./none"):
         assert plainly_asked([word]) == (Path(word), None)
     assert plainly_asked(["."]) == (Path(), None)
-    for word in ("film", "./none", "-/film"):  # what may be a verb, what is not there, what is an option
+    for word in ("film", "-/film"):  # what may be a verb, what is an option
         assert plainly_asked([word]) is None
     assert plainly_asked(["film/", "queue"]) is None
+    said = studio("./none")
+    assert said.code == 2
+    assert said.err == f"vcd-studio: {tmp_path / 'none'}: there is no such folder; check the path, or make a project there first.\n"
 
 
 FRESH = """

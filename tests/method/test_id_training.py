@@ -146,14 +146,14 @@ def test_the_steady_loss_knows_no_chance() -> None:
 def test_the_steady_loss_is_the_masked_loss_of_every_photo_in_the_same_noise(networks: Networks) -> None:
     photos = [photo(), photo((40, 48), (4, 10, 24, 40))]
     training = IdTraining(networks, photos, "dog", "<rex>", OPTIONS)
-    always, noises = torch.Generator().manual_seed(0), []
+    always = torch.Generator().manual_seed(0)
     shape = (4, networks.latent_channels, networks.size // networks.vae_scale, networks.size // networks.vae_scale)
     noises = [torch.randn(shape, generator=always) for _ in photos]
     by_hand = []
     with torch.no_grad():
         for each, noise in zip(photos, noises, strict=True):
             alone = IdTraining(tiny_networks(), [each], "dog", "<rex>", OPTIONS)
-            seen = alone._encoded(each)
+            seen = alone._encoded(each, augmented=False)
             latents = seen.mean * networks.vae.config["scaling_factor"]
             for t, fresh in zip((125, 375, 625, 875), noise, strict=True):
                 noisy = alone.noise.add_noise(latents, fresh[None], torch.tensor([t]))

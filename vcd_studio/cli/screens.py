@@ -33,8 +33,8 @@ def plainly_asked(words: Sequence[str]) -> tuple[Path | None, str | None] | None
 
 
 def _folder(word: str) -> bool:
-    """Whether a word can be no verb, but a folder that is there."""
-    return (os.sep in word or word in (os.curdir, os.pardir)) and not word.startswith("-") and Path(word).is_dir()
+    """Whether a word is a path, for no verb has a separator in it."""
+    return (os.sep in word or word in (os.curdir, os.pardir)) and not word.startswith("-")
 
 
 def open_screens(project: Path | None, graphics: str | None) -> int:

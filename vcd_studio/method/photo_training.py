@@ -111,7 +111,7 @@ class PhotoTraining(ABC):
         latents, views = [], list[_Encoded]()
         for i in range(self.options.bank):
             if self.options.augmented or i < len(self.photos):
-                views.append(self._encoded(self.photos[i % len(self.photos)]))
+                views.append(self._encoded(self.photos[i % len(self.photos)], augmented=self.options.augmented))
             else:  # a photo that was seen before, and is seen the same way: only the draw is another
                 views.append(views[i % len(self.photos)])
             latents.append(drawn(views[i].mean, views[i].spread, self.networks, self.generator)[:, :, 0])
@@ -121,11 +121,10 @@ class PhotoTraining(ABC):
         self._latents = torch.cat(latents).float().clone()
         self._masks = torch.cat([seen.mask for seen in views]).to(self.networks.device)
 
-    def _encoded(self, photo: TrainingPhoto, augmented: bool | None = None) -> _Encoded:
-        """One view of a photo."""
+    def _encoded(self, photo: TrainingPhoto, *, augmented: bool) -> _Encoded:
+        """One view of a photo: a random one, or the photo as it is."""
         networks = self.networks
-        varied = self.options.augmented if augmented is None else augmented
-        seen = augment(photo, networks.size, self.generator) if varied else view(photo, networks.size)
+        seen = augment(photo, networks.size, self.generator) if augmented else view(photo, networks.size)
         soft = torch.from_numpy(np.array(seen.mask, np.float32))[None, None] / 255
         portrait = self.options.framed and photo.mask is not None and is_close_up(seen.mask)
         mean, spread = posterior(to_tensor(np.asarray(seen.picture)[None]), networks)
