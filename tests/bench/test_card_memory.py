@@ -22,8 +22,8 @@ from vcd_studio.worker.stages import STAGES
 
 @pytest.mark.slow
 def test_each_cap_has_a_worker_of_its_own_that_does_every_stage(tmp_path: Path) -> None:
-    lines = list(trials(Options("cpu", 1, tmp_path, small=True), (8,)))
-    assert [line.what for line in lines] == [f"{title}, 8 GB" for title in TITLES.values()]
+    lines = list(trials(Options("cpu", 1, tmp_path, small=True), (8, None), at_once=2))
+    assert [line.what for line in lines] == [f"{title}, {card}" for card in ("8 GB", "the whole card") for title in TITLES.values()]
     assert all(isinstance(line, Figure) and line.note == "nothing given up" for line in lines), lines
 
 
@@ -71,7 +71,7 @@ def test_networks_are_placed_as_on_a_card_of_that_size(monkeypatch: pytest.Monke
 
 @pytest.mark.slow
 def test_a_worker_that_dies_is_a_reason(tmp_path: Path) -> None:
-    peaks, last = card_memory._worker("no-such-device", None, tmp_path / "log")
+    peaks, last = card_memory._worker("no-such-device", None, tmp_path)
     assert peaks == {}
     assert "no-such-device" in last
 
@@ -81,4 +81,4 @@ def test_a_worker_that_is_cut_off_has_told_what_it_did(tmp_path: Path, monkeypat
         raise subprocess.TimeoutExpired(command, 400, output=b'a word of a library\n["t2v", 6.0]\n["save", 0.1]\n')
 
     monkeypatch.setattr(subprocess, "run", too_long)
-    assert card_memory._worker("cuda:0", 8, tmp_path / "log") == ({"t2v": 6.0, "save": 0.1}, "the worker was not done within 400 s")
+    assert card_memory._worker("cuda:0", 8, tmp_path) == ({"t2v": 6.0, "save": 0.1}, "the worker was not done within 400 s")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,23 +51,32 @@ SECONDS = 400.0
 
 
 def measure(options: Options) -> Iterator[Line]:
-    """Each stage with the whole card, then with less and less of it; MB and rungs of the ladder as they come. InputError without a card."""
+    """Each stage with the whole card, then with less and less of it; GB and rungs of the ladder as they come. InputError without a card."""
     if options.device == "cpu":
         raise InputError("A card's memory cannot be measured on the CPU; name a card, for example --device cuda:0.")
-    _, whole = torch.cuda.mem_get_info(torch.device(options.device))
-    yield from trials(options, (None, *(cap for cap in CAPS if cap * 1e9 < whole)))
+    free, whole = torch.cuda.mem_get_info(torch.device(options.device))
+    caps = [cap for cap in CAPS if cap * 1e9 < whole]
+    has_room = sum(caps) + max(CAPS) <= free / 1e9  # the whole card is then never more than partly taken by those beside
+    yield from trials(options, (None, *caps), len(caps) + 1 if has_room else 1)
 
 
-def trials(options: Options, caps: Sequence[int | None]) -> Iterator[Line]:
-    """A fresh worker for each cap; None is the whole card."""
-    with tempfile.TemporaryDirectory(prefix="vcd-bench-") as folder, home(Path(folder)):
-        dtype = torch.float32 if options.device == "cpu" else torch.float16
-        write_pack(packs_dir() / PACK, dtype, options.small, options.device)
-        project = film(Path(folder), SMALL_SIZE if options.small else SIZE)
-        for cap in caps:
-            enqueue(project)
-            peaks, last = _worker(options.device, cap, Path(folder) / "worker.log")
-            yield from told(cap, peaks, last)
+def trials(options: Options, caps: Sequence[int | None], at_once: int = 1) -> Iterator[Line]:
+    """A fresh worker for each cap, with a queue of its own; None is the whole card. ``at_once``: so many side by side, since memory, unlike
+    time, is what it is whoever else is there."""
+    dtype = torch.float32 if options.device == "cpu" else torch.float16
+    with tempfile.TemporaryDirectory(prefix="vcd-bench-") as folder, ThreadPoolExecutor(at_once) as pool:
+        pack = write_pack(Path(folder) / PACK, dtype, options.small, options.device)
+        homes = {cap: Path(folder) / f"home-{cap}" for cap in caps}
+        for own in homes.values():
+            with home(own):
+                packs_dir().mkdir(parents=True)
+                (packs_dir() / PACK).symlink_to(pack)
+                enqueue(film(own, SMALL_SIZE if options.small else SIZE))
+        workers = {cap: pool.submit(_worker, options.device, cap, own) for cap, own in homes.items()}
+        for cap, worker in workers.items():
+            peaks, last = worker.result()
+            with home(homes[cap]):
+                yield from told(cap, peaks, last)
 
 
 def film(folder: Path, size: int) -> Project:
@@ -92,12 +103,13 @@ def enqueue(project: Project) -> None:
         enqueue_train(store, project, "rex", TRAINING)
 
 
-def _worker(device: str, cap: int | None, log: Path) -> tuple[dict[str, float], str]:
-    """Peaks in GB by stage, and the last words of a worker that ended before it could say all of them."""
+def _worker(device: str, cap: int | None, own: Path) -> tuple[dict[str, float], str]:
+    """Peaks in GB by stage, and the last words of a worker that ended before it could say all of them; ``own``: where its queue is."""
     command = [sys.executable, "-m", __name__, device, *([str(cap)] if cap else [])]
+    log, env = own / "worker.log", {**os.environ, "VCD_HOME": str(own)}
     with log.open("w") as out:
         try:
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=out, timeout=SECONDS, check=False)
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=out, timeout=SECONDS, check=False, env=env)
             told, last = done.stdout, last_line(log) if done.returncode else ""
         except subprocess.TimeoutExpired as error:
             told, last = error.stdout or b"", f"the worker was not done within {SECONDS:.0f} s"
