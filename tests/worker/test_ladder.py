@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from test_worker_stages import QUICK, TRAINING, done, pack, project, trained, work  # noqa: F401
 
 from vcd_studio import models
+from vcd_studio.jobs import again
 from vcd_studio.jobs.enqueue import enqueue_plan, enqueue_train, plan_generate
 from vcd_studio.jobs.model import Job
 from vcd_studio.jobs.processes import this_process
@@ -30,6 +31,7 @@ from vcd_studio.method.id_tokens import IdTokens
 from vcd_studio.method.photo_training import PhotoTraining
 from vcd_studio.models.memory import Placement
 from vcd_studio.project.errors import InputError
+from vcd_studio.project.outputs import read_clip
 from vcd_studio.project.project import Project
 from vcd_studio.worker import networks
 from vcd_studio.worker.context import StageContext
@@ -42,6 +44,8 @@ from vcd_studio.worker.stages import STAGES
 FULL = "CUDA out of memory. Tried to allocate 2.00 GiB."
 SLICED = RUNGS["pixels_at_once"]
 TURNS = RUNGS["in_turn"]
+USUAL = 8
+"""Latent cells along a side of the tiny networks' own size."""
 Condition = Callable[[int, Any], bool]
 
 
@@ -91,20 +95,29 @@ def climb(shape: Shape | None, device: str, replaceable: bool = False) -> Iterat
         yield relief
         if shape is not None:
             shape = replace(
-                shape, pixels_at_once=relief.pixels_at_once or shape.pixels_at_once, window=relief.context_frames or shape.window
+                shape,
+                pixels_at_once=relief.pixels_at_once or shape.pixels_at_once,
+                window=relief.context_frames or shape.window,
+                larger_tiles=shape.larger_tiles and not relief.usual_tiles,
             )
 
 
 def test_the_ladder_goes_from_slices_over_windows_and_turns_to_a_fresh_process_and_ends() -> None:
     usual = Shape(frames=16, pixels=512 * 512, pixels_at_once=4 * 512 * 512, window=16)
     one = 512 * 512
-    slices, shorter = [Relief(2 * one), Relief(one)], [Relief(one, 8), Relief(one, 4), Relief(one, 2)]
+    slices, shorter = [Relief(2 * one), Relief(one)], [Relief(one, context_frames=frames) for frames in (8, 4, 2)]
     assert list(climb(usual, "cpu")) == [*slices, *shorter]
-    assert list(climb(usual, "cuda:0")) == [*slices, *shorter, Relief(one, 2, True)]
+    assert list(climb(usual, "cuda:0")) == [*slices, *shorter, replace(shorter[-1], in_turn=True)]
     assert list(climb(None, "cuda:0")) == [Relief(in_turn=True)]
     assert list(climb(None, "cpu")) == []
-    assert list(climb(usual, "cuda:0", replaceable=True))[-1] == Relief(one, 2, True, fresh_process=True)
+    assert list(climb(usual, "cuda:0", replaceable=True))[-1] == replace(shorter[-1], in_turn=True, fresh_process=True)
     assert list(climb(None, "cpu", replaceable=True)) == [Relief(fresh_process=True)]
+
+
+def test_larger_tiles_are_given_up_before_frames_of_a_window() -> None:
+    large = Shape(frames=16, pixels=1024 * 1024, pixels_at_once=1024 * 1024, window=4, larger_tiles=True)
+    first, *others = climb(large, "cpu")
+    assert (first, others) == (Relief(usual_tiles=True), [Relief(usual_tiles=True, context_frames=2)])
 
 
 def test_the_first_slice_is_smaller_than_the_clip() -> None:
@@ -199,12 +212,29 @@ def test_shorter_windows_are_recorded_and_are_what_asking_for_them_gives(store: 
     assert np.abs(frames(job, "t2v") - frames(done(store, asked), "t2v")).max() <= 1
 
 
+def test_usual_tiles_are_recorded_and_are_what_asking_for_them_gives(store: Store, project: Project) -> None:
+    trained(store, project, steps=1, preview_every=0)
+    job = clip_job(store, project, ["t2v", "tiled"])
+    work(store, full("tiled", UNetMotionModel, "forward", lambda _, noisy: noisy.shape[-1] > USUAL))
+    job = done(store, job)
+    made = recipe(job)["stages"]["tiled"]
+    said = [SLICED.format(64 * 64), RUNGS["usual_tiles"]]
+    assert (made["tile_larger"], made["report"]["tiles"], made["report"]["memory"]) == (0.0, 9, said)
+    assert recipe(job)["generation"]["tile_larger"] == 0.25
+    clip = read_clip(Path(job.result["clip"]))
+    assert again.reproduce(store, clip, project).settings["own"]["tiled"] == {"tile_larger": 0.0}
+    assert again.rerun(store, clip, project, ["tiled"]).settings["own"]["tiled"] == {}
+    asked = clip_job(store, project, ["t2v", "tiled"], tile_larger=0.0)
+    work(store)
+    assert np.abs(frames(job, "tiled") - frames(done(store, asked), "tiled")).max() <= 1
+
+
 @pytest.mark.parametrize("stage", ["t2v", "face", "tiled"])
 def test_a_stage_that_never_fits_fails_in_one_sentence_and_the_queue_goes_on(stage: str, store: Store, project: Project) -> None:
     trained(store, project, steps=1, preview_every=0)
     stages = ["t2v"] if stage == "t2v" else ["t2v", stage]
     first, second = clip_job(store, project, stages), clip_job(store, project, stages)
-    rungs = 3  # slices of two frames and of one, windows of two
+    rungs = 4 if stage == "tiled" else 3  # slices of two frames and of one, tiles of the usual size, windows of two
     work(store, full(stage, UNetMotionModel, "forward", lambda calls, _: calls <= rungs + 1))
     failed, after = store.job(first.id), done(store, second)
     assert failed.state == "failed"

@@ -21,7 +21,7 @@ from vcd_studio.project.loras import ADAPTER, LoraChoice
 from vcd_studio.project.outputs import SIDECAR, Clip
 from vcd_studio.project.project import Project
 from vcd_studio.project.settings import STAGES, GenerationSettings, StageName
-from vcd_studio.project.stage_settings import ALONE, SHARED, WINDOWS, own_of
+from vcd_studio.project.stage_settings import ALONE, FORCED, SHARED, own_of
 from vcd_studio.project.text import quoted
 
 NOT_HERE: Mapping[str, str] = MappingProxyType({"stages": "--stages", "seeds": "--seed"})
@@ -78,8 +78,9 @@ def _check_changes(changes: Mapping[str, Any], kept: Sequence[str]) -> None:
 
 
 def _chosen(clip: Clip, stage: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """What was chosen for this stage alone and does not change; shorter windows that memory forced on it are tried as long as asked."""
-    forced = WINDOWS if clip.sidecar.get("stages", {}).get(stage, {}).get("report", {}).get("memory") else ()
+    """What was chosen for this stage alone and does not change; shorter windows and smaller tiles that memory forced on it are tried as
+    they were asked for."""
+    forced = FORCED if clip.sidecar.get("stages", {}).get(stage, {}).get("report", {}).get("memory") else ()
     return {key: value for key, value in own_of(clip.sidecar, stage).items() if key not in changes and key not in forced}
 
 

@@ -18,7 +18,7 @@ from vcd_studio.method.noise_prior import noise_prior
 from vcd_studio.method.pictures import blank_frames, decode_frames, encode_frames, to_bytes, to_tensor
 from vcd_studio.method.protocols import Frames, Networks
 from vcd_studio.method.sampling import Sampling
-from vcd_studio.method.views import View, overlapping, tile_size
+from vcd_studio.method.views import LARGER, View, overlapping, tile_size
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def tiled(
     *,
     strength: float = 0.2,
     overlap: float = 0.2,
-    larger: float = 0.25,
+    larger: float = LARGER,
     scale: int = 2,
     control_scale: float = 1.0,
     on_step: OnStep | None = None,
@@ -66,7 +66,7 @@ def tiled(
     latents = encode_frames(pictures(), networks, generator)
     noise = noise_prior(latents.shape, sampling.gamma, generator, networks.device, networks.dtype)
     schedule = sampling.schedule(networks.scheduler.config).tail(strength)
-    tile = tile_size(latents.shape[3:], networks.size // cell, overlap, halved(networks.motion_unet), larger)
+    tile = tile_of(networks, height, width, overlap, larger)
     views = sampling.views(latents.shape[2:], networks.motion_range, tile=tile, tile_overlap=overlapping(tile, overlap))
     controlled = networks.controlnet and control_scale
     control = Control(networks.controlnet, large.permute(0, 3, 1, 2), cell, control_scale) if controlled else None
@@ -88,6 +88,12 @@ def tiled(
     tiles = len({(view.rows.start, view.columns.start) for view in views})
     score = seam_score(frames, rows, columns, cell) / seams
     return frames, TiledReport(score, tiles, (height, width), control is not None)
+
+
+def tile_of(networks: Networks, height: int, width: int, overlap: float, larger: float = LARGER) -> int:
+    """The side, in latent cells, of the tiles that a clip of (height, width) pixels is cut into."""
+    cells = (-(-height // networks.vae_scale), -(-width // networks.vae_scale))
+    return tile_size(cells, networks.size // networks.vae_scale, overlap, halved(networks.motion_unet), larger)
 
 
 def halved(unet: Any) -> int:

@@ -10,6 +10,9 @@ from itertools import product
 import torch
 from torch import Tensor
 
+LARGER = 0.25
+"""The share by which a tile may be larger than the size at which a network has learnt."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -47,7 +50,7 @@ def windows(length: int, size: int, overlap: int) -> list[slice]:
     return [slice(start, start + size) for start in starts]
 
 
-def tile_size(shape: Sequence[int], size: int, overlap: float, multiple: int = 1, larger: float = 0.25) -> int:
+def tile_size(shape: Sequence[int], size: int, overlap: float, multiple: int = 1, larger: float = LARGER) -> int:
     """The side of the tiles that cover (height, width) at the least cost: ``size``, at which a network has learnt, or more by a share of up
     to ``larger`` where fewer of them will then do, in steps of ``multiple``. ``overlap``: the least share of a tile that neighbours have in
     common."""

@@ -49,7 +49,8 @@ class GenerationSettings(_Settings):
     """One clip. ``width`` and ``height`` in pixels, None for the pack's own size; strengths and overlaps are shares from 0 to 1.
 
     ``weights_strength``: how far the weights of identities that have some (LoRA, DreamBooth, Custom Diffusion) are applied. ``loras``:
-    LoRA and motion LoRA from elsewhere, each NAME or NAME:STRENGTH (:mod:`vcd_studio.project.loras`).
+    LoRA and motion LoRA from elsewhere, each NAME or NAME:STRENGTH (:mod:`vcd_studio.project.loras`). ``tile_larger``: by so much may tiles
+    be larger than the size that the pack has learnt, where fewer of them will then do.
 
     Savers of time, off unless asked for, each of which makes another clip: guidance between two shares of the way from noise to clean
     (``guidance_from``, ``guidance_until``) and not outside of them; the UNet whole at every ``cache_every``-th step alone; the share of the
@@ -74,6 +75,7 @@ class GenerationSettings(_Settings):
     face_prompt: Text = ""
     tiled_strength: Annotated[Share, Field(gt=0)] = 0.2
     tile_overlap: Annotated[Share, Field(le=0.9)] = 0.2
+    tile_larger: Share = 0.25
     control_scale: Annotated[Real, Field(ge=0, le=2)] = 1.0
     context_frames: Annotated[Whole, Field(ge=1, le=256)] = 16
     context_overlap: Annotated[Whole, Field(ge=0, le=255)] = 4
@@ -199,7 +201,7 @@ class SegmentationSettings(_Settings):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "ours": {},
-    "paper": {"gamma": 0.15, "face_strength": 0.8, "tiled_strength": 0.2, "tile_overlap": 0.0},
+    "paper": {"gamma": 0.15, "face_strength": 0.8, "tiled_strength": 0.2, "tile_overlap": 0.0, "tile_larger": 0.0},
     "released": {
         "gamma": 0.05,
         "guidance": 8.0,
@@ -208,6 +210,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "face_strength": 0.8,
         "tiled_strength": 0.2,
         "tile_overlap": 0.0625,  # 32 of 512 pixels
+        "tile_larger": 0.0,
         "control_scale": 0.0,  # the released graph has no ControlNet
     },
     # Not half the size as well: a network that has learnt one size draws hardly anything at half of it.

@@ -10,7 +10,7 @@ ALONE: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "t2v": ("frames", "width", "height"),
         "face": ("face_strength", "face_margin", "face_prompt"),
-        "tiled": ("tiled_strength", "tile_overlap", "control_scale"),
+        "tiled": ("tiled_strength", "tile_overlap", "tile_larger", "control_scale"),
     }
 )
 """Settings that change nothing but this stage."""
@@ -19,6 +19,8 @@ WINDOWS = ("context_frames", "context_overlap")
 SAVERS = ("guidance_from", "guidance_until", "cache_every", "merge_tokens")
 SHARED = ("steps", "guidance", "scheduler", "gamma", "negative", "weights_strength", *SAVERS, *WINDOWS)
 """Settings that every stage reads, and that may differ between them."""
+FORCED = (*WINDOWS, "tile_larger")
+"""What a stage may have been told otherwise than its clip was, where memory was short."""
 
 
 def settings_of(snapshot: Mapping[str, Any], stage: str) -> dict[str, Any]:
@@ -45,4 +47,5 @@ def own_of(recipe: Mapping[str, Any], stage: str) -> dict[str, Any]:
     generation, stages = recipe.get("generation"), recipe.get("stages")
     usual = {"seed": recipe.get("seed"), **(generation if isinstance(generation, Mapping) else {})}
     said = stages.get(stage) if isinstance(stages, Mapping) else None
-    return {key: said[key] for key in ("seed", *SHARED) if key in said and said[key] != usual.get(key)} if isinstance(said, Mapping) else {}
+    keys = ("seed", *dict.fromkeys((*SHARED, *FORCED)))
+    return {key: said[key] for key in keys if key in said and said[key] != usual.get(key)} if isinstance(said, Mapping) else {}

@@ -17,6 +17,7 @@ SMALLEST_WINDOW = 2
 RUNGS: Mapping[str, str] = MappingProxyType(
     {
         "pixels_at_once": "the VAE sees at most {} pixels at a time: the same result but for rounding",
+        "usual_tiles": "tiles of the network's own size, of which there are more: as good a clip as with larger ones, but another",
         "context_frames": "context windows of {} frames: not the same clip as with longer ones",
         "in_turn": "the networks take turns on the card: the same result, more slowly",
         "fresh_process": "a fresh process, whose memory nothing else has been in: the same result",
@@ -29,10 +30,11 @@ SIGNS = ("out of memory", "alloc_failed", "defaultcpuallocator")
 
 @dataclass(frozen=True)
 class Relief:
-    """What is given up: at first nothing. The pixels that the VAE sees at a time, a window's frames, networks being all on the card, and
-    at last the process, with whatever earlier work has left in its memory."""
+    """What is given up: at first nothing. The pixels that the VAE sees at a time, tiles larger than a network's own size, a window's
+    frames, networks being all on the card, and at last the process, with whatever earlier work has left in its memory."""
 
     pixels_at_once: int | None = None
+    usual_tiles: bool = False
     context_frames: int | None = None
     in_turn: bool = False
     fresh_process: bool = False
@@ -44,6 +46,8 @@ class Relief:
 
     def applied(self, generation: dict[str, Any]) -> dict[str, Any]:
         """A clip's settings as they are under this relief; neighbouring windows share half of their frames at most."""
+        if self.usual_tiles:
+            generation = {**generation, "tile_larger": 0.0}
         if self.context_frames is None:
             return generation
         overlap = min(generation["context_overlap"], self.context_frames // 2)
@@ -58,6 +62,8 @@ class Shape:
     pixels: int
     pixels_at_once: int
     window: int
+    larger_tiles: bool = False
+    """Whether it is cut into tiles larger than the network's own size."""
 
 
 def next_rung(relief: Relief, shape: Shape | None, device: str, replaceable: bool = False) -> Relief | None:
@@ -69,6 +75,8 @@ def next_rung(relief: Relief, shape: Shape | None, device: str, replaceable: boo
         together = min(shape.frames, shape.pixels_at_once // shape.pixels)
         if together > 1:
             return replace(relief, pixels_at_once=together // 2 * shape.pixels)
+        if shape.larger_tiles:
+            return replace(relief, usual_tiles=True)
         if shape.window > SMALLEST_WINDOW:
             return replace(relief, context_frames=max(SMALLEST_WINDOW, shape.window // 2))
     if not relief.in_turn and device != "cpu":
@@ -92,7 +100,7 @@ def run(stage: Callable[[StageContext], str | None], context: StageContext) -> s
     Raises FreshProcess, once in a job, where another process shall go on with what is given up.
     """
     keeper = context.networks
-    keeper.relief = _handed_on(context) or replace(keeper.relief, context_frames=None)
+    keeper.relief = _handed_on(context) or replace(keeper.relief, usual_tiles=False, context_frames=None)
     while True:
         _remember(context, keeper.relief)
         context.shape = None

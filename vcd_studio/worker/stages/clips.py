@@ -129,10 +129,10 @@ class ClipStage:
                 prompt = re.sub(re.escape(identity["token"]) + r"\s+", "", named)
         return prompt
 
-    def works_on(self, frames: int, height: int, width: int) -> None:
+    def works_on(self, frames: int, height: int, width: int, *, larger_tiles: bool = False) -> None:
         """What the VAE and the UNet will see, in pixels: said before they begin, for when there is not enough memory for it."""
         window = min(frames, self.generation["context_frames"], self.networks.motion_range)
-        self.context.shape = Shape(frames, height * width, self.networks.pixels_at_once, window)
+        self.context.shape = Shape(frames, height * width, self.networks.pixels_at_once, window, larger_tiles)
 
     @property
     def sampling(self) -> Sampling:
