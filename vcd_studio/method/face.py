@@ -13,7 +13,7 @@ from torch.nn.functional import grid_sample, interpolate
 from vcd_studio.method.conditioning import Conditioning
 from vcd_studio.method.denoise import OnStep, denoise
 from vcd_studio.method.noise_prior import noise_prior
-from vcd_studio.method.pictures import decode_latents, encode_frames, to_frames, to_tensor
+from vcd_studio.method.pictures import decode_latents, encode_frames, near, to_bytes, to_tensor
 from vcd_studio.method.protocols import Box, FaceDetector, Frames, MethodError, Networks
 from vcd_studio.method.sampling import Sampling
 from vcd_studio.method.tracks import Track, follow
@@ -57,9 +57,10 @@ def face(
         return clip, FaceReport(found, (), "No face was found: the clip passed unchanged.")
     schedule = sampling.schedule(networks.scheduler.config).tail(strength)
     crops = [FaceCrop.along(track, margin, clip.shape[1:3]) for track in tracks]
+    frames = near(clip, networks)
     for part, crop in enumerate(crops):
         generator = sampling.generator("face", part)
-        latents = encode_frames(crop.cut(clip, networks.size, networks.device), networks, generator)
+        latents = encode_frames(crop.cut(frames, networks.size, networks.device), networks, generator)
         noise = noise_prior(latents.shape, sampling.gamma, generator, networks.device, networks.dtype)
         latents = denoise(
             networks.motion_unet,
@@ -72,8 +73,9 @@ def face(
             on_step=_counted(on_step, part, len(crops)),
         )
         others = [other for other in crops if other is not crop]
-        clip = crop.paste(clip, decode_latents(latents, networks), others)
-    return clip, FaceReport(found, tuple(tracks), f"{len(tracks)} face{'s' if len(tracks) > 1 else ''} denoised again.")
+        frames = crop.paste(frames, decode_latents(latents, networks), others)
+    made: Frames = frames.cpu().numpy()
+    return made, FaceReport(found, tuple(tracks), f"{len(tracks)} face{'s' if len(tracks) > 1 else ''} denoised again.")
 
 
 def _counted(on_step: OnStep | None, part: int, parts: int) -> OnStep | None:
@@ -107,7 +109,7 @@ class FaceCrop:
         frames = slice(self.track.first, self.track.first + len(self.squares))
         return replace(whole, **{k: v[frames] for k, v in (("positive", whole.positive), ("negative", whole.negative)) if len(v) > 1})
 
-    def cut(self, clip: Frames, size: int, device: torch.device | str = "cpu") -> Iterator[Tensor]:
+    def cut(self, clip: Tensor, size: int, device: torch.device | str = "cpu") -> Iterator[Tensor]:
         """The face-centred clip: one picture (3, size, size) in -1..1 for each frame of the track, made on ``device``."""
         height, width = clip.shape[1:3]
         steps = (torch.arange(size, dtype=torch.float64) + 0.5) / size
@@ -115,20 +117,22 @@ class FaceCrop:
             across, down = (left + steps * side) * 2 / width - 1, (top + steps * side) * 2 / height - 1
             yield _sample(to_tensor(clip[frame : frame + 1], device)[0], across, down).clamp(-1, 1)
 
-    def paste(self, clip: Frames, crop: Tensor, others: list[FaceCrop]) -> Frames:
-        """Put a crop back, feathered and with its colours matched to what surrounds it; every pixel outside stays as it is."""
-        clip = clip.copy()
+    def paste(self, clip: Tensor, crop: Tensor, others: list[FaceCrop]) -> Tensor:
+        """The clip (f, h, w, 3), bytes, with a crop put back, feathered and with its colours matched to what surrounds it; every pixel
+        outside stays as it is. A card is not waited for."""
+        clip, device = clip.clone(), crop.device
         height, width = clip.shape[1:3]
         shift = self._colour_shift(clip, crop)
         for i, (frame, (left, top, side)) in enumerate(zip(self.track.frames, self.squares.tolist(), strict=True)):
             rows, columns = slice(int(top), min(int(np.ceil(top + side)), height)), slice(int(left), min(int(np.ceil(left + side)), width))
-            weight = self._weight(i, (height, width), rows, columns) * self._presence(i, len(clip))
+            weight = self._weight(i, (height, width), rows, columns).to(device) * self._presence(i, len(clip))
             for other in others:
-                weight = weight * self._share(i, other, frame, rows, columns)
+                weight = weight * self._share(i, other, frame, rows, columns).to(device)
             new = self._back(crop[i], (left, top, side), rows, columns) + shift[i][:, None, None]
-            old = to_tensor(clip[frame : frame + 1, rows, columns])[0]
-            mixed = to_frames((old + weight * (new - old))[None])[0]
-            clip[frame, rows, columns] = np.where(weight.numpy()[..., None] > 0, mixed, clip[frame, rows, columns])
+            before = clip[frame, rows, columns].to(device)
+            old = to_tensor(before[None], device)[0]
+            mixed = to_bytes((old + weight * (new - old))[None])[0]
+            clip[frame, rows, columns] = torch.where(weight[..., None] > 0, mixed, before).to(clip.device)
         return clip
 
     def _back(self, crop: Tensor, square: tuple[float, float, float], rows: slice, columns: slice) -> Tensor:
@@ -139,7 +143,7 @@ class FaceCrop:
             crop = interpolate(crop[None].float(), size=(whole, whole), mode="bicubic", antialias=True)[0]
         x = torch.arange(columns.start, columns.stop, dtype=torch.float64) + 0.5
         y = torch.arange(rows.start, rows.stop, dtype=torch.float64) + 0.5
-        return _sample(crop, (x - left) * 2 / side - 1, (y - top) * 2 / side - 1).cpu()
+        return _sample(crop, (x - left) * 2 / side - 1, (y - top) * 2 / side - 1)
 
     def _weight(self, i: int, size: tuple[int, int], rows: slice, columns: slice) -> Tensor:
         """1 on the face, smoothly 0 at the square's border, but not where that is the picture's own."""
@@ -173,22 +177,22 @@ class FaceCrop:
         )
         return _smoothstep((theirs - mine + 0.5).clamp(0, 1))
 
-    def _colour_shift(self, clip: Frames, crop: Tensor) -> Tensor:
+    def _colour_shift(self, clip: Tensor, crop: Tensor) -> Tensor:
         """(frames, 3): how much brighter the clip is than the crop around the face, steady over time."""
         size = crop.shape[-1]
         place = (torch.arange(size) + 0.5) / size - 0.5
-        ring = torch.maximum(place.abs()[:, None], place.abs()) > 0.25
-        ring = ring.to(crop.device)
+        ring = (torch.maximum(place.abs()[:, None], place.abs()) > 0.25).float()
+        share = (ring / ring.sum()).to(crop.device)
         pairs = zip(self.cut(clip, size, crop.device), crop, strict=True)
-        difference = torch.stack([(before - after.float())[:, ring].mean(-1) for before, after in pairs]).cpu()
+        difference = torch.stack([((before - after.float()) * share).sum((1, 2)) for before, after in pairs])
         around = torch.cat([difference[:1]] * 2 + [difference] + [difference[-1:]] * 2)
         return around.unfold(0, 5, 1).mean(-1)
 
 
 def _sample(picture: Tensor, across: Tensor, down: Tensor) -> Tensor:
     """A picture (3, h, w) at the crossings of columns ``across`` and rows ``down``, both in -1..1 from edge to edge."""
-    y, x = torch.meshgrid(down, across, indexing="ij")
-    grid = torch.stack([x, y], -1)[None].to(picture.device, torch.float32)
+    y, x = torch.meshgrid(*(line.to(picture.device, torch.float32) for line in (down, across)), indexing="ij")
+    grid = torch.stack([x, y], -1)[None]
     return grid_sample(picture[None].float(), grid, mode="bicubic", padding_mode="border", align_corners=False)[0]
 
 

@@ -16,9 +16,10 @@ NEAR = 128 << 20
 """Bytes of a clip's frames that may lie on the card beside what makes them: 40 frames of 1024²."""
 
 
-def to_tensor(frames: Frames, device: torch.device | str = "cpu") -> Tensor:
+def to_tensor(frames: Frames | Tensor, device: torch.device | str = "cpu") -> Tensor:
     """(f, h, w, 3) 0..255 to (f, 3, h, w) -1..1."""
-    return torch.from_numpy(np.array(frames)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    bytes_of = frames if isinstance(frames, Tensor) else torch.from_numpy(np.array(frames))
+    return bytes_of.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def to_frames(pictures: Tensor) -> Frames:
@@ -37,6 +38,12 @@ def blank_frames(count: int, height: int, width: int, networks: Networks) -> Ten
     each picture when it is made has nothing to do until it is told of the next."""
     size = (count, height, width, 3)
     return torch.empty(size, dtype=torch.uint8, device=networks.device if math.prod(size) <= NEAR else "cpu")
+
+
+def near(frames: Frames, networks: Networks) -> Tensor:
+    """The frames, where ``blank_frames`` has theirs."""
+    count, height, width = frames.shape[:3]
+    return blank_frames(count, height, width, networks).copy_(torch.from_numpy(np.array(frames)))
 
 
 def _together(pictures: Iterable[Tensor], networks: Networks) -> Iterator[Tensor]:
@@ -95,13 +102,19 @@ def decode_latents(latents: Tensor, networks: Networks) -> Tensor:
 @torch.inference_mode()
 def decode_frames(latents: Tensor, networks: Networks) -> Frames:
     """A latent clip (1, c, f, h', w') to frames (f, h, w, 3). No more of them are in memory in fp32 than the VAE makes at a time."""
+    frames: Frames = decode_near(latents, networks).cpu().numpy()
+    return frames
+
+
+@torch.inference_mode()
+def decode_near(latents: Tensor, networks: Networks) -> Tensor:
+    """``decode_frames``, but that they stay where ``blank_frames`` has them."""
     count, height, width = latents.shape[2:]
     frames, done = blank_frames(count, height * networks.vae_scale, width * networks.vae_scale, networks), 0
     for pictures in _decoded(latents, networks):
         frames[done : done + len(pictures)] = to_bytes(pictures)
         done += len(pictures)
-    made: Frames = frames.cpu().numpy()
-    return made
+    return frames
 
 
 def _decoded(latents: Tensor, networks: Networks) -> Iterator[Tensor]:

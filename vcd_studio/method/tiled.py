@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate, pad
 from vcd_studio.method.conditioning import Conditioning
 from vcd_studio.method.denoise import Control, OnStep, denoise
 from vcd_studio.method.noise_prior import noise_prior
-from vcd_studio.method.pictures import blank_frames, decode_frames, encode_frames, to_bytes, to_tensor
+from vcd_studio.method.pictures import blank_frames, decode_near, encode_frames, to_bytes, to_tensor
 from vcd_studio.method.protocols import Frames, Networks
 from vcd_studio.method.sampling import Sampling
 from vcd_studio.method.views import LARGER, View, overlapping, tile_size
@@ -70,7 +70,6 @@ def tiled(
     views = sampling.views(latents.shape[2:], networks.motion_range, tile=tile, tile_overlap=overlapping(tile, overlap))
     controlled = networks.controlnet and control_scale
     control = Control(networks.controlnet, large.permute(0, 3, 1, 2), cell, control_scale) if controlled else None
-    before: Frames = large[:, :height, :width].cpu().numpy()
     latents = denoise(
         networks.motion_unet,
         schedule.renoise(latents, noise),
@@ -83,10 +82,11 @@ def tiled(
         on_step=on_step,
     )
     rows, columns = tile_borders(views, cell)
-    seams = seam_score(before, rows, columns, cell)  # while a card is still at work
-    frames = decode_frames(latents, networks)[:, :height, :width]
+    seams = seam_score(large[:, :height, :width], rows, columns, cell)  # where it is not near, while the card is still at work
+    made = decode_near(latents, networks)[:, :height, :width]
     tiles = len({(view.rows.start, view.columns.start) for view in views})
-    score = seam_score(frames, rows, columns, cell) / seams
+    score = seam_score(made, rows, columns, cell) / seams
+    frames: Frames = made.cpu().numpy()
     return frames, TiledReport(score, tiles, (height, width), control is not None)
 
 
@@ -112,9 +112,9 @@ def upscaled(clip: Frames, networks: Networks, scale: int = 2) -> Iterator[Tenso
     size = (clip.shape[1] * scale, clip.shape[2] * scale)
     together = 1 if networks.device.type == "cpu" else max(1, networks.pixels_at_once // (clip.shape[1] * clip.shape[2]))
     for begin in range(0, len(clip), together):
-        frames = to_tensor(clip[begin : begin + together])
+        frames = to_tensor(clip[begin : begin + together], networks.device)
         if networks.upscaler:
-            frames = networks.upscaler.upscale(frames.to(networks.device)).float()
+            frames = networks.upscaler.upscale(frames).float()
         if frames.shape[2:] != size:
             frames = interpolate(frames, size=size, mode="bicubic", antialias=True)
         yield from frames.clamp(-1, 1)
@@ -129,7 +129,7 @@ def tile_borders(views: Sequence[View], cell: int) -> tuple[list[int], list[int]
     return borders[0], borders[1]
 
 
-def seam_score(frames: Frames, rows: Sequence[int], columns: Sequence[int], cell: int = 1) -> float:
+def seam_score(frames: Frames | Tensor, rows: Sequence[int], columns: Sequence[int], cell: int = 1) -> float:
     """Mean step in brightness across the given lines over that across their neighbours, one to three ``cell`` away on either side.
 
     Neighbours a whole number of cells away stand at the same place of the VAE's own pattern, and see the same content.
@@ -145,12 +145,14 @@ def seam_score(frames: Frames, rows: Sequence[int], columns: Sequence[int], cell
     return (across + 1e-3) / (beside + 1e-3)
 
 
-def _mean_steps(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean steps in brightness from each row to the next, and from each column: a frame at a time, as brightness takes more bytes."""
-    down, right = np.zeros(frames.shape[1] - 1), np.zeros(frames.shape[2] - 1)
-    for frame in frames:
-        grey = frame[..., 0].astype(np.int16) + frame[..., 1] + frame[..., 2]  # in whole numbers this takes a tenth of the time
-        down += np.abs(np.diff(grey, axis=0)).sum(1, dtype=np.int32)
-        right += np.abs(np.diff(grey, axis=1)).sum(0, dtype=np.int32)
-    count, height, width = frames.shape[:3]
-    return down / (3 * count * width), right / (3 * count * height)
+def _mean_steps(frames: Frames | Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean steps in brightness from each row to the next, and from each column, in whole numbers (a tenth of the time) where the frames
+    lie; a frame at a time, as brightness takes more bytes."""
+    seen = frames if isinstance(frames, Tensor) else torch.from_numpy(np.asarray(frames))
+    count, height, width = seen.shape[:3]
+    down, right = (torch.zeros(length - 1, dtype=torch.int64, device=seen.device) for length in (height, width))
+    for frame in seen:
+        grey = frame.sum(-1, dtype=torch.int16)
+        down += (grey[1:] - grey[:-1]).abs().sum(1, dtype=torch.int32)
+        right += (grey[:, 1:] - grey[:, :-1]).abs().sum(0, dtype=torch.int32)
+    return down.cpu().numpy() / (3 * count * width), right.cpu().numpy() / (3 * count * height)
