@@ -17,6 +17,7 @@ from vcd_studio.method.denoise import predict
 from vcd_studio.method.fused import blocks, layers, projections, running
 from vcd_studio.method.fused import group_norm as group_norms
 from vcd_studio.method.protocols import Networks
+from vcd_studio.models.rrdbnet import RRDBNet
 
 pytest.importorskip("triton", reason="torch's builds for NVIDIA cards on Linux bring it")
 
@@ -181,7 +182,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
         return call
 
-    for name in ("add", "doubled", "frame_attention", "gated", "group_norm", "layer_norm"):
+    for name in ("add", "doubled", "frame_attention", "gated", "group_norm", "layer_norm", "moved", "widened"):
         monkeypatch.setattr(blocks, name, noting(name))
     return calls
 
@@ -260,6 +261,34 @@ def test_a_picture_doubled_and_convolved() -> None:
     assert ours.is_contiguous(memory_format=torch.channels_last)
 
 
+@BOTH
+@pytest.mark.parametrize(("before", "added"), [(8, 4), (64, 32), (40, 24)])
+def test_channels_laid_behind_those_that_were_there(before: int, added: int) -> None:
+    x, more, bias = pictures(2, before, 9, 15), pictures(2, added, 9, 15), random(added)
+    ours = layers.widened(x, more, bias, 0.2)
+    expected = torch.cat([x, nn.functional.leaky_relu(more + bias[:, None, None], 0.2)], 1)
+    torch.testing.assert_close(ours, expected)
+    assert ours.is_contiguous(memory_format=torch.channels_last)
+
+
+@BOTH
+def test_a_picture_moved_by_a_share_of_another() -> None:
+    x, by, bias = pictures(2, 70, 5, 7), pictures(2, 70, 5, 7, mean=2.0), random(70)
+    torch.testing.assert_close(layers.moved(x, by, bias, 0.2), x + 0.2 * (by + bias[:, None, None]))
+
+
+@BOTH
+def test_upscaler(monkeypatch: pytest.MonkeyPatch) -> None:
+    upscaler = RRDBNet(2, 16, 2, 8).to(memory_format=torch.channels_last)
+    frames = random(2, 3, 8, 12)
+    plain = upscaler.upscale(frames)
+    calls = counted(monkeypatch)
+    with running.quickly(upscaler):
+        ours = upscaler.upscale(frames)
+    torch.testing.assert_close(ours, plain, atol=2e-6, rtol=1e-5)
+    assert calls in ({}, {"widened": 4 * 6, "moved": 6})
+
+
 def test_what_learns_through_a_unet_is_told_the_same(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.inference_mode(False), torch.enable_grad():
         unet = networks.unet.requires_grad_(False).to(memory_format=torch.channels_last)
@@ -336,5 +365,7 @@ def test_pictures_of_any_size_have_programs_enough(monkeypatch: pytest.MonkeyPat
         layers.layer_norm(torch.empty(1, 4096 * 4096, 320), nn.LayerNorm(320))
         layers.gated(torch.empty(1, 4096 * 4096, 2560))
         layers.frame_attention(*torch.empty(3, 1, 32, 512 * 512, 320), heads=8)
-    assert len(grids) == 8
+        layers.widened(x, x[:, :32], bias[:32], 0.2)
+        layers.moved(x, x, bias, 0.2)
+    assert len(grids) == 10
     assert all(max(grid[1:], default=0) <= 65535 for grid in grids)

@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate, pad
 
 from vcd_studio.method.conditioning import Conditioning
 from vcd_studio.method.denoise import Control, OnStep, denoise
+from vcd_studio.method.fused.running import quickly
 from vcd_studio.method.noise_prior import noise_prior
 from vcd_studio.method.pictures import blank_frames, decode_near, encode_frames, to_bytes, to_tensor
 from vcd_studio.method.protocols import Frames, Networks
@@ -114,7 +115,8 @@ def upscaled(clip: Frames, networks: Networks, scale: int = 2) -> Iterator[Tenso
     for begin in range(0, len(clip), together):
         frames = to_tensor(clip[begin : begin + together], networks.device)
         if networks.upscaler:
-            frames = networks.upscaler.upscale(frames).float()
+            with quickly(networks.upscaler):
+                frames = networks.upscaler.upscale(frames).float()
         if frames.shape[2:] != size:
             frames = interpolate(frames, size=size, mode="bicubic", antialias=True)
         yield from frames.clamp(-1, 1)

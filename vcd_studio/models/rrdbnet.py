@@ -12,6 +12,9 @@ from torch import nn
 class DenseBlock(nn.Module):
     """Five convolutions, each seeing all before it; the sum is scaled by 0.2."""
 
+    slope = share = 0.2
+    """Of the leaky ReLU below 0; and of what is added to the block's input."""
+
     def __init__(self, features: int, growth: int) -> None:
         super().__init__()
         for index in range(4):
@@ -21,9 +24,9 @@ class DenseBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         seen = [x]
         for index in range(4):
-            seen.append(F.leaky_relu(getattr(self, f"conv{index + 1}")(torch.cat(seen, 1)), 0.2))
+            seen.append(F.leaky_relu(getattr(self, f"conv{index + 1}")(torch.cat(seen, 1)), self.slope))
         y: torch.Tensor = self.conv5(torch.cat(seen, 1))
-        return x + 0.2 * y
+        return x + self.share * y
 
 
 class RRDB(nn.Module):

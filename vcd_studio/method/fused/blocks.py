@@ -30,10 +30,12 @@ from vcd_studio.method.fused.layers import (
     frame_attention,
     gated,
     layer_norm,
+    moved,
     only_run,
     phases,
     picture_of,
     tokens_of,
+    widened,
 )
 from vcd_studio.method.fused.projections import projections
 from vcd_studio.method.one_dnn import product
@@ -58,6 +60,8 @@ def quick_forwards(network: nn.Module) -> Iterator[tuple[Any, Forward]]:
         quicker = KINDS.get(type(module))
         if quicker and quicker.fits(module):
             yield module, quicker.forward(module)
+        elif _is_dense(module):
+            yield module, _dense(module)
         if "conv_norm_out" in module._modules:
             yield from _before_last(module)
 
@@ -311,6 +315,33 @@ def _upsample(up: Any) -> Forward:
         if not parts or parts[0].device != x.device:
             parts[:] = phases(up.conv.weight)
         return doubled(x, parts, up.conv.bias)
+
+    return forward
+
+
+def _is_dense(module: Any) -> bool:
+    """An ESRGAN's block (Wang et al. 2018): five convolutions, each of which sees all before it; ``slope`` is its leaky ReLU's, ``share``
+    that of the last which is added to the block's input."""
+    convs = _convolutions(module)
+    return (
+        len(convs) == 5 and hasattr(module, "slope") and hasattr(module, "share")
+        and all(_plain(conv) and conv.kernel_size == (3, 3) and conv.padding == (1, 1) and conv.stride == (1, 1) for conv in convs)
+    )  # fmt: skip
+
+
+def _convolutions(dense: Any) -> list[Any]:
+    return [found for number in range(1, 6) if (found := dense._modules.get(f"conv{number}")) is not None]
+
+
+def _dense(block: Any) -> Forward:
+    """Each convolution's bias and ReLU are done where its channels are laid behind those that were there."""
+    *convs, last = _convolutions(block)
+
+    def forward(x: Tensor) -> Tensor:
+        seen = x = channels_last(x)
+        for conv in convs:
+            seen = widened(seen, conv2d(seen, conv.weight, None, padding=1), conv.bias, block.slope)
+        return moved(x, conv2d(seen, last.weight, None, padding=1), last.bias, block.share)
 
     return forward
 

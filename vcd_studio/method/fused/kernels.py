@@ -265,6 +265,37 @@ def interleaved(a, b, c, d, bias, y, height, width, channels, BLOCK: tl.constexp
 
 
 @triton.jit
+def widened(x, more, bias, y, rows, before, added, slope, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
+    """y = x's ``before`` channels, and behind them the ``added`` ones of more: with the channel's bias, and times ``slope`` where that is
+    below 0 (leaky ReLU)."""
+    row = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    channel = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
+    whole = before + added
+    there = channel < before
+    new = (channel >= before) & (channel < whole)
+    inside = (row < rows)[:, None]
+    old = tl.load(x + row[:, None] * before + channel[None, :], mask=inside & there[None, :], other=0.0)
+    value = tl.load(more + row[:, None] * added + (channel - before)[None, :], mask=inside & new[None, :], other=0.0).to(tl.float32)
+    value = value + tl.load(bias + channel - before, mask=new, other=0.0).to(tl.float32)[None, :]
+    value = tl.where(value < 0, value * slope, value).to(y.dtype.element_ty)
+    kept = tl.where(there[None, :], old, value)
+    tl.store(y + row[:, None] * whole + channel[None, :], kept, mask=inside & (channel < whole)[None, :])
+
+
+@triton.jit
+def moved(x, by, bias, y, rows, channels, share, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
+    """y = x + share · (by + the channel's bias)."""
+    row = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    channel = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
+    seen = (row < rows)[:, None] & (channel < channels)[None, :]
+    place = row[:, None] * channels + channel[None, :]
+    step = tl.load(by + place, mask=seen, other=0.0).to(tl.float32)
+    step = step + tl.load(bias + channel, mask=channel < channels, other=0.0).to(tl.float32)[None, :]
+    value = tl.load(x + place, mask=seen, other=0.0).to(tl.float32) + share * step
+    tl.store(y + place, value.to(y.dtype.element_ty), mask=seen)
+
+
+@triton.jit
 def frame_attention(
     q, k, v, y, stride, cells, frames, heads, scale,
     SIZE: tl.constexpr, FRAMES: tl.constexpr, WIDE: tl.constexpr,

@@ -1,6 +1,6 @@
-"""Layer norms, gates, attention through time and what doubles a picture, for networks that are run, not learnt: in one or two passes over
-a card's memory, and by torch where there is no card. Pictures are (n, channels, height, width) with channels last in memory; tokens (n,
-length, channels)."""
+"""Layer norms, gates, attention through time, what doubles a picture and what a dense block grows by, for networks that are run, not
+learnt: in one or two passes over a card's memory, and by torch where there is no card. Pictures are (n, channels, height, width) with
+channels last in memory; tokens (n, length, channels)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, gelu
+from torch.nn.functional import conv2d, gelu, leaky_relu
 
 from vcd_studio.method.attention import attend
 
@@ -18,6 +18,8 @@ WIDTH = 64
 """Channels that a program of the kernels over rows sees: 128 bytes of a row in 16 bits."""
 TILE = 4096
 """Numbers that a program holds at a time."""
+GROWN = 32
+"""Channels that a program sees of those by which a dense block grows."""
 
 
 @cache
@@ -166,4 +168,29 @@ def doubled(x: Tensor, parts: list[Tensor], bias: Tensor) -> Tensor:
     block = TILE // WIDTH
     grid = (-(-height * width // block), -(-channels // WIDTH), n)
     kernels().interleaved[grid](*map(channels_last, seen), bias, y, height, width, channels, BLOCK=block, WIDTH=WIDTH)
+    return y
+
+
+def widened(x: Tensor, more: Tensor, bias: Tensor, slope: float) -> Tensor:
+    """Pictures with ``more`` channels behind theirs: with their bias, through a leaky ReLU."""
+    if not only_run(x):
+        return channels_last(torch.cat([x, leaky_relu(more + bias[:, None, None], slope)], 1))
+    x, more = channels_last(x), channels_last(more)
+    n, before, height, width = x.shape
+    added, rows, block = more.shape[1], n * height * width, TILE // GROWN
+    y = torch.empty((n, before + added, height, width), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    grid = (-(-rows // block), -(-(before + added) // GROWN))
+    kernels().widened[grid](x, more, bias, y, rows, before, added, slope, BLOCK=block, WIDTH=GROWN)
+    return y
+
+
+def moved(x: Tensor, by: Tensor, bias: Tensor, share: float) -> Tensor:
+    """Pictures x + share · (by + bias)."""
+    if not only_run(x):
+        return x + share * (by + bias[:, None, None])
+    x, by = channels_last(x), channels_last(by)
+    channels = x.shape[1]
+    rows, block = x.numel() // channels, TILE // WIDTH
+    y = torch.empty_like(x)
+    kernels().moved[-(-rows // block), -(-channels // WIDTH)](x, by, bias, y, rows, channels, share, BLOCK=block, WIDTH=WIDTH)
     return y
