@@ -158,6 +158,31 @@ def test_attention_through_frames(frames: int, size: int) -> None:
     torch.testing.assert_close(layers.frame_attention(q, k, v, 4), expected)
 
 
+@pytest.mark.parametrize(("cells", "held"), [(35, 1 << 26), (64, 2 * 64 * 25), (9, 1)])
+def test_wide_attention(cells: int, held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "SCORES", held)
+    q, k, v = (random(2, cells, 24, mean=i) for i in range(3))
+    torch.testing.assert_close(layers.wide_attention(q, k, v), scaled_dot_product_attention(q, k, v))
+    monkeypatch.setattr(layers, "in_fp32", lambda a, b: torch.bmm(a.float(), b.float()))  # torch has it on cards alone
+    halves = [30 * t.half() for t in (q, k, v)]
+    ours, expected = layers.wide_attention(*halves), scaled_dot_product_attention(*(t.float() for t in halves))
+    torch.testing.assert_close(ours.float(), expected, atol=0.1, rtol=2e-3)
+
+
+def test_attention_of_an_autoencoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "WIDEST_HEAD", 16)
+    attention = with_numbers(
+        Attention(32, heads=1, dim_head=32, residual_connection=True, norm_num_groups=4, bias=True, _from_deprecated_attn_block=True)
+    )
+    x = pictures(2, 32, 6, 9)
+    plain, calls = attention(x, temb=None), counted(monkeypatch)
+    with running.quickly(nn.ModuleList([attention])):
+        ours, masked = attention(x, temb=None), attention(x, attention_mask=torch.zeros(2, 54))
+    torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(masked, plain)
+    assert calls == {"group_norm": 1, "wide_attention": 1, "add": 1}
+
+
 @pytest.fixture
 def networks() -> Networks:
     with torch.inference_mode(False), torch.no_grad():
@@ -182,7 +207,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
         return call
 
-    for name in ("add", "doubled", "frame_attention", "gated", "group_norm", "layer_norm", "moved", "widened"):
+    for name in ("add", "doubled", "frame_attention", "gated", "group_norm", "layer_norm", "moved", "wide_attention", "widened"):
         monkeypatch.setattr(blocks, name, noting(name))
     return calls
 
@@ -365,7 +390,8 @@ def test_pictures_of_any_size_have_programs_enough(monkeypatch: pytest.MonkeyPat
         layers.layer_norm(torch.empty(1, 4096 * 4096, 320), nn.LayerNorm(320))
         layers.gated(torch.empty(1, 4096 * 4096, 2560))
         layers.frame_attention(*torch.empty(3, 1, 32, 512 * 512, 320), heads=8)
+        layers.wide_attention(*torch.empty(3, 1, 1 << 15, 512))
         layers.widened(x, x[:, :32], bias[:32], 0.2)
         layers.moved(x, x, bias, 0.2)
-    assert len(grids) == 10
+    assert len(grids) == 10 + 16
     assert all(max(grid[1:], default=0) <= 65535 for grid in grids)

@@ -29,7 +29,7 @@ def test_kernels_are_made_for(capability: int) -> None:
     made = dict(line.split() for line in done.stdout.splitlines())
     assert made.keys() == {
         "channel_sums", "group_scales", "scaled", "gradient_sums", "gradient_scales", "gradient", "layer_norm", "gated", "interleaved",
-        "widened", "moved", "frame_attention",
+        "widened", "moved", "powers", "frame_attention",
     }  # fmt: skip
     assert all(int(spilt) <= FEW for spilt in made.values()), made
 
@@ -91,6 +91,10 @@ def make_them(capability: int) -> None:
         layers.doubled(x.float(), layers.phases(conv), bias.float())
         layers.widened(x[:, :64], x[:, :32], bias[:32], 0.2)
         layers.moved(x, x, bias, 0.2)
+        for cells in (256, 4096, 16384, 32768):
+            layers.kernels().powers[1,](
+                torch.zeros(1), bias, torch.zeros(1), cells, 0.1, WIDTH=cells, num_warps=max(4, min(32, cells // 512))
+            )
         for size in (40, 80, 160):
             layers.frame_attention(*torch.zeros(3, 1, 16, 64, 8 * size, dtype=torch.float16), heads=8)
     learning = x.clone().requires_grad_()

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from diffusers.models.activations import GEGLU
 from diffusers.models.attention import FeedForward
-from diffusers.models.attention_processor import AttnProcessor2_0
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel, Transformer2DModelOutput
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D, CrossAttnUpBlockMotion, UpBlockMotion
@@ -30,11 +30,13 @@ from vcd_studio.method.fused.layers import (
     frame_attention,
     gated,
     layer_norm,
+    may_attend_widely,
     moved,
     only_run,
     phases,
     picture_of,
     tokens_of,
+    wide_attention,
     widened,
 )
 from vcd_studio.method.fused.projections import projections
@@ -298,6 +300,34 @@ def _feed_forward(block: Any, attended: Tensor, tokens: Tensor) -> Tensor:
     return tokens
 
 
+def _fits_wide_attention(attention: Any) -> bool:
+    """An autoencoder's: of one wide head, with a norm before and the picture added behind."""
+    return (
+        attention.heads == 1
+        and attention.to_q.out_features > WIDEST_HEAD
+        and type(attention.processor) is AttnProcessor2_0
+        and attention.residual_connection
+        and attention.rescale_output_factor == 1
+        and not any((attention.spatial_norm, attention.norm_cross, attention.norm_q, attention.norm_k))
+        and _plain(attention.group_norm, attention.to_q, attention.to_k, attention.to_v, attention.to_out[0])
+    )
+
+
+def _wide_attention(attention: Any) -> Forward:
+    plain = attention.forward
+
+    def forward(x: Tensor, *rest: Any, **named: Any) -> Tensor:
+        if x.ndim != 4 or _something(*rest, *named.values()) or not may_attend_widely(x, x.shape[2] * x.shape[3]):
+            answer: Tensor = plain(x, *rest, **named)
+            return answer
+        x, out = channels_last(x), attention.to_out[0]
+        tokens = tokens_of(group_norm(x, attention.group_norm))
+        seen = wide_attention(*(_project(tokens, layer) for layer in (attention.to_q, attention.to_k, attention.to_v)))
+        return add(picture_of(product(seen, out.weight), x), x, out.bias)
+
+    return forward
+
+
 def _fits_upsample(up: Any) -> bool:
     conv = up.conv
     usual = up.use_conv and not up.use_conv_transpose and up.interpolate and up.norm is None and up.name == "conv"
@@ -346,7 +376,10 @@ def _dense(block: Any) -> Forward:
     return forward
 
 
+WIDEST_HEAD = 256
+"""Channels; flash attention has no kernel for wider ones."""
 KINDS = {
+    Attention: Quicker(_fits_wide_attention, _wide_attention),
     ResnetBlock2D: Quicker(_fits_resnet, _resnet, "input_tensor"),
     Transformer2DModel: Quicker(_fits_transformer, _transformer, everywhere=True),
     AnimateDiffTransformer3D: Quicker(_fits_motion, _motion, everywhere=True),

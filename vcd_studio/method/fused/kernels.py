@@ -265,6 +265,18 @@ def interleaved(a, b, c, d, bias, y, height, width, channels, BLOCK: tl.constexp
 
 
 @triton.jit
+def powers(scores, y, sums, cells, scale, WIDTH: tl.constexpr):
+    """y = e to the power of each of a row's ``cells`` scores, times ``scale``, less the row's highest; and the row's sum of them."""
+    row = tl.program_id(0).to(tl.int64)
+    cell = tl.arange(0, WIDTH)
+    inside = cell < cells
+    score = tl.load(scores + row * cells + cell, mask=inside, other=float("-inf")) * scale
+    power = tl.exp(score - tl.max(score, 0))
+    tl.store(y + row * cells + cell, power.to(y.dtype.element_ty), mask=inside)
+    tl.store(sums + row, tl.sum(power, 0))
+
+
+@triton.jit
 def widened(x, more, bias, y, rows, before, added, slope, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
     """y = x's ``before`` channels, and behind them the ``added`` ones of more: with the channel's bias, and times ``slope`` where that is
     below 0 (leaky ReLU)."""
