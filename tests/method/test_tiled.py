@@ -17,6 +17,7 @@ from vcd_studio.method.pictures import encode_frames, to_tensor
 from vcd_studio.method.preview import LatentPreview
 from vcd_studio.method.protocols import Frames, Networks
 from vcd_studio.method.sampling import Sampling
+from vcd_studio.method.savers import Savers
 from vcd_studio.method.tiled import seam_score, tile_borders, tiled, upscale
 
 SAMPLING = Sampling(steps=5)
@@ -144,6 +145,24 @@ def test_every_tile_sees_its_own_part_of_the_condition() -> None:
         assert latents.shape == (4, 4, 8, 8)
         assert cond.shape == (4, 3, 32, 32)
         assert torch.equal(latents[:, :3] / 255, cond[:, :, ::4, ::4])
+
+
+@pytest.mark.parametrize(("may", "calls"), [(1 << 20, 4), (0, 12)])
+def test_what_a_controlnet_sees_at_full_size_it_sees_once(may: int, calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By four tiles, in three steps, the last two of which are guided."""
+    networks = tiny_networks(controlnet=True)
+    with torch.no_grad():  # a new one's zeros would hide what it sees
+        for parameter in networks.controlnet.parameters():
+            parameter += 0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel()))
+    clip, words = smooth_clip(size=networks.size), condition(networks, "a dog", "blurry")
+    sampling = Sampling(steps=6, savers=Savers(guidance_from=0.8))
+    plain, _ = tiled(networks, clip, words, sampling, strength=0.5)
+    seen: list[int] = []
+    networks.controlnet.controlnet_cond_embedding.conv_in.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    monkeypatch.setattr("vcd_studio.method.denoise.REMEMBERED", may)
+    ours, report = tiled(networks, clip, words, sampling, strength=0.5)
+    assert (report.tiles, seen) == (4, [len(clip)] * calls)
+    assert np.array_equal(ours, plain)
 
 
 def test_tile_borders_are_inside_the_picture() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,12 +11,15 @@ from torch import Tensor
 
 from vcd_studio.method.attention import remembered_prompts
 from vcd_studio.method.conditioning import Conditioning
-from vcd_studio.method.fused.running import equal_sides, quickly
+from vcd_studio.method.fused.running import embedding_of, equal_sides, quickly
 from vcd_studio.method.one_dnn import by_one_dnn
 from vcd_studio.method.savers import NOTHING_SAVED, Savers
 from vcd_studio.method.schedules import Schedule
 from vcd_studio.method.views import View, views_of
 
+REMEMBERED = 512 << 20
+"""Bytes of what a ControlNet's first layers make of its pictures that may be kept between steps: they see them at full size, and alike in
+each."""
 OnStep = Callable[[int, int, Tensor], None]
 """(steps done, steps in all, the clean latents as expected now). May preview; raises Cancelled to stop."""
 
@@ -47,13 +50,14 @@ def denoise(
     views = [view.to(latents.device) for view in views or views_of(shape, context=shape[0])]
     words = conditioning.batches(clips)
     guidances = savers.guidances(guidance, schedule.places)
+    controls = control.cuts(views, latents) if control else [None] * len(views)
     networks = (unet, control and control.network)
     with quickly(*networks), remembered_prompts(*networks), by_one_dnn(*networks), savers.within(unet, len(views)):
         for step, (t, scale) in enumerate(zip(schedule.timesteps, guidances, strict=True), 1):
             noisy = schedule.scale(latents, t)
             noise = torch.zeros_like(latents)
-            for view in views:
-                predicted = predict(unet, view.cut(noisy), _near(t, noisy), words(view.frames, scale > 1), control and control.cut(view))
+            for view, seen in zip(views, controls, strict=True):
+                predicted = predict(unet, view.cut(noisy), _near(t, noisy), words(view.frames, scale > 1), seen)
                 view.cut(noise).add_(guide(predicted, scale) * view.weight.to(noise))
             latents, clean = schedule.step(noise, t, latents)
             if on_step:
@@ -89,12 +93,23 @@ class Control:
     """A ControlNet and its condition, one picture (3, H, W) in 0..255 per frame, ``cell`` pixels to a latent cell.
 
     The pictures are bytes, and may lie in the machine's memory: then a view's part of them comes to the network when it is needed.
+    ``remembers``: what its first layers make of them is kept for the next step, where ``quickly`` lets it in.
     """
 
     network: Any
     pictures: Tensor
     cell: int
     scale: float = 1.0
+    remembers: bool = False
+    _embedded: list[Tensor] = field(default_factory=list, init=False, compare=False, repr=False)
+    """What they have made of this view's pictures, once they have."""
+
+    def cuts(self, views: Sequence[View], latents: Tensor) -> list[Control]:
+        """Of each view its own, which remember if all of them together may."""
+        embedding = embedding_of(self.network)
+        numbers = sum(view.cut(latents[:1, :1]).numel() for view in views) * (embedding.conv_out.out_channels if embedding else 0)
+        few = 0 < numbers * latents.itemsize <= REMEMBERED
+        return [replace(self.cut(view), remembers=few) for view in views]
 
     def cut(self, view: View) -> Control:
         rows, columns = (slice(part.start * self.cell, part.stop * self.cell) for part in (view.rows, view.columns))
@@ -102,12 +117,21 @@ class Control:
 
     def residuals(self, noisy: Tensor, t: Tensor, text: Tensor) -> dict[str, Any]:
         """What the ControlNet adds to the UNet's skip connections; it sees every frame as a picture of its own."""
-        pictures = noisy.transpose(1, 2).flatten(0, 1)
-        condition = (self.pictures.to(noisy) / 255).repeat(noisy.shape[0], 1, 1, 1)
+        pictures, seen = noisy.transpose(1, 2).flatten(0, 1), self._seen(noisy)
         down, middle = self.network(
-            pictures, t, encoder_hidden_states=text, controlnet_cond=condition, conditioning_scale=self.scale, return_dict=False
+            pictures, t, encoder_hidden_states=text, controlnet_cond=seen, conditioning_scale=self.scale, return_dict=False
         )
         return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+
+    def _seen(self, noisy: Tensor) -> Tensor:
+        """The pictures, for each of the batch's clips; or what the first layers make of them."""
+        clips = noisy.shape[0]
+        if self._embedded:
+            return self._embedded[0].repeat(clips, 1, 1, 1)
+        condition = (self.pictures.to(noisy) / 255).repeat(clips, 1, 1, 1)
+        if self.remembers:
+            condition.keep = self._embedded.append  # type: ignore[attr-defined]
+        return condition
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from diffusers.models.attention_processor import Attention
+from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
 from torch import Tensor, nn
 
 from vcd_studio.method.fused.blocks import KINDS, Forward, each, quick_forwards
@@ -59,9 +60,9 @@ def _where_quicker(module: Any, quick: Forward) -> Forward:
 def _one_side_first(network: Any, quick: dict[Any, Forward]) -> Iterator[tuple[Any, Forward]]:
     """The first residual block runs for one side; the transformer behind it makes all of them at the prompt. A ControlNet's pictures are
     the same for all too."""
-    pictures = getattr(network, "controlnet_cond_embedding", None)
-    if pictures is not None:
-        yield pictures, _one_for_all(pictures.forward)
+    embedding = embedding_of(network)
+    if embedding is not None:
+        yield embedding, _one_for_all(embedding)
     first: Any = next(iter(getattr(network, "down_blocks", ())), None)
     if getattr(first, "has_cross_attention", False):
         resnet, transformer = first.resnets[0], first.attentions[0]
@@ -69,9 +70,25 @@ def _one_side_first(network: Any, quick: dict[Any, Forward]) -> Iterator[tuple[A
             yield resnet, _one_side(resnet, quick[resnet])
 
 
-def _one_for_all(forward: Forward) -> Forward:
+def embedding_of(network: Any) -> Any:
+    """A ControlNet's first layers, that see its pictures and nothing else; None where they are not as they usually are."""
+    embedding = getattr(network, "controlnet_cond_embedding", None)
+    usual = isinstance(embedding, ControlNetConditioningEmbedding) and network.config.controlnet_conditioning_channel_order == "rgb"
+    return embedding if usual else None
+
+
+def _one_for_all(embedding: Any) -> Forward:
+    """Pictures are embedded for one of equal sides, and handed to their ``keep``, if they have one. Those that come embedded stay as they
+    are."""
+    plain, already = embedding.forward, embedding.conv_out.out_channels
+
     def run(pictures: Tensor) -> Tensor:
-        return each(forward(pictures[: len(pictures) // _SIDES.get()]), len(pictures))
+        if pictures.shape[1] == already:
+            return pictures
+        embedded = plain(pictures[: len(pictures) // _SIDES.get()])
+        if keep := getattr(pictures, "keep", None):
+            keep(embedded)
+        return each(embedded, len(pictures))
 
     return run
 
