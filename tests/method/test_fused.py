@@ -354,7 +354,7 @@ def test_controlnet(networks: Networks) -> None:
     [
         ((7, 5), torch.zeros, "they are for NVIDIA cards since Ampere"),
         ((9, 0), broken, "Failed to find C compiler."),
-        ((9, 0), lambda x: x[..., :16], "the first one reckoned wrongly"),
+        ((9, 0), lambda x: x[..., :16], "gated reckons wrongly"),
         ((9, 0), layers._gated_by_torch, None),
     ],
 )
@@ -366,6 +366,18 @@ def test_a_card_does_without_kernels_that_cannot_be_made_or_reckon_wrongly(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     monkeypatch.setattr(layers, "_gated", first)
     assert layers.refusal.__wrapped__(torch.device("cpu")) == said
+
+
+@pytest.mark.parametrize(
+    ("layer", "named"), [("_gated", "gated"), ("_widened", "widened"), ("_moved", "moved"), ("wide_attention", "powers")]
+)
+def test_each_kernel_that_is_tried_can_be_found_wrong(layer: str, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    works = getattr(layers, layer)
+    monkeypatch.setattr(layers, layer, lambda *given: works(*given) + 0.01)
+    assert layers.refusal.__wrapped__(torch.device("cpu")) == f"{named} reckons wrongly"
 
 
 def test_pictures_of_any_size_have_programs_enough(monkeypatch: pytest.MonkeyPatch) -> None:
