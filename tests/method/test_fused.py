@@ -171,6 +171,9 @@ def test_wide_attention(cells: int, held: int, monkeypatch: pytest.MonkeyPatch) 
 
 def test_attention_of_an_autoencoder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "WIDEST_HEAD", 16)
+    assert not layers.may_attend_widely(random(1), 54)
+    assert [layers.may_attend_widely(random(1).half(), cells) for cells in (54, 1 << 16)] == [True, False]
+    monkeypatch.setattr(blocks, "may_attend_widely", lambda *_: True)  # in 32 bits too
     attention = with_numbers(
         Attention(32, heads=1, dim_head=32, residual_connection=True, norm_num_groups=4, bias=True, _from_deprecated_attn_block=True)
     )

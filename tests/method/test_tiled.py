@@ -165,6 +165,17 @@ def test_what_a_controlnet_sees_at_full_size_it_sees_once(may: int, calls: int, 
     assert np.array_equal(ours, plain)
 
 
+def test_two_clips_see_the_same_condition_in_each_step() -> None:
+    networks = tiny_networks(controlnet=True)
+    seen: list[int] = []
+    networks.controlnet.controlnet_cond_embedding.register_forward_hook(lambda _, given, made: seen.append(len(made)))
+    sampling, side = Sampling(steps=2), networks.size // networks.vae_scale
+    control = Control(networks.controlnet, torch.zeros(3, 3, networks.size, networks.size, dtype=torch.uint8), networks.vae_scale)
+    noise = torch.randn(2, networks.latent_channels, 3, side, side)
+    denoise(networks.motion_unet, noise, condition(networks, "a dog"), sampling.schedule(networks.scheduler.config), 7.5, control=control)
+    assert seen == [2 * 2 * 3] * 2
+
+
 def test_tile_borders_are_inside_the_picture() -> None:
     views = SAMPLING.views((2, 16, 8), 16, tile=8, tile_overlap=4)
     assert tile_borders(views, 4) == ([16, 32, 48], [])

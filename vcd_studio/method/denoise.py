@@ -130,8 +130,12 @@ class Control:
             return self._embedded[0].repeat(clips, 1, 1, 1)
         condition = (self.pictures.to(noisy) / 255).repeat(clips, 1, 1, 1)
         if self.remembers:
-            condition.keep = self._embedded.append  # type: ignore[attr-defined]
+            condition.keep = self._keep  # type: ignore[attr-defined]
         return condition
+
+    def _keep(self, embedded: Tensor) -> None:
+        """Of one clip; it is the same for all."""
+        self._embedded.append(embedded[: len(self.pictures)])
 
 
 @dataclass(frozen=True)

@@ -170,8 +170,8 @@ def wide_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def may_attend_widely(x: Tensor, cells: int) -> bool:
-    """Whether ``wide_attention`` is to be had: for pictures that are not too large, by a torch that keeps a product of 16 bits in 32."""
-    return only_run(x) and cells <= WIDEST and (x.dtype == torch.float32 or "dtype" in torch.ops.aten.bmm.overloads())
+    """Whether ``wide_attention`` is to be had: in 16 bits, for pictures that are not too large, by a torch that keeps a product in 32."""
+    return only_run(x) and x.dtype != torch.float32 and cells <= WIDEST and "dtype" in torch.ops.aten.bmm.overloads()
 
 
 def in_fp32(a: Tensor, b: Tensor) -> Tensor:
