@@ -36,7 +36,7 @@ def obeyed(text: str) -> list[str]:
 
 
 def file_name(text: str) -> str:
-    return text.replace("/", "").replace("\x00", "")[:40] + ".png"
+    return (text.replace("/", "").replace("\x00", "")[:40] or "x") + ".png"  # with no name it would have no ending either
 
 
 async def look_everywhere(app: StudioApp, title: str) -> str:
