@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,41 @@ def test_what_a_stage_gives_up_and_why_one_fails_are_told(
 def test_without_a_card_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be measured on the CPU; name a card"):
         list(measure(Options("cpu", 1, tmp_path)))
+
+
+@pytest.mark.parametrize(("whole", "caps", "at_once"), [(141, [8, 12, 16, 24], 5), (80, [8, 12, 16, 24], 1), (24, [8, 12, 16], 1)])
+def test_workers_run_side_by_side_where_a_card_has_room_for_all(
+    whole: int, caps: list[int], at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (whole * 10**9, whole * 10**9))
+    monkeypatch.setattr(card_memory, "trials", lambda *given: asked.extend(given[1:]) or iter(()))
+    assert list(measure(Options("cuda:0", 1, tmp_path))) == []
+    assert asked == [(None, *caps), at_once]
+
+
+@pytest.mark.slow
+def test_broken_off_no_further_worker_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, going_on = list[int | None](), threading.Event()
+
+    def worker(device: str, cap: int | None, own: Path) -> tuple[dict[str, float], str]:
+        begun.append(cap)
+        if len(begun) == 2:
+            going_on.wait(10)
+        return {}, "not run"
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            going_on.set()
+            super().shutdown(wait=wait)
+
+    monkeypatch.setattr(card_memory, "_worker", worker)
+    monkeypatch.setattr(card_memory, "ThreadPoolExecutor", Pool)
+    lines = trials(Options("cpu", 1, tmp_path, small=True), (8, 12, 16, 24))
+    assert next(lines).what == "T2V, 8 GB"
+    lines.close()  # type: ignore[attr-defined]
+    assert begun in ([8], [8, 12])
 
 
 def test_networks_are_placed_as_on_a_card_of_that_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -314,7 +314,7 @@ def test_upscaler(monkeypatch: pytest.MonkeyPatch) -> None:
     with running.quickly(upscaler):
         ours = upscaler.upscale(frames)
     torch.testing.assert_close(ours, plain, atol=2e-6, rtol=1e-5)
-    assert calls in ({}, {"widened": 4 * 6, "moved": 6})
+    assert calls == ({"widened": 4 * 6, "moved": 6} if running.on_card(frames) else {})
 
 
 def test_what_learns_through_a_unet_is_told_the_same(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:

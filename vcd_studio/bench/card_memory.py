@@ -73,10 +73,13 @@ def trials(options: Options, caps: Sequence[int | None], at_once: int = 1) -> It
                 (packs_dir() / PACK).symlink_to(pack)
                 enqueue(film(own, SMALL_SIZE if options.small else SIZE))
         workers = {cap: pool.submit(_worker, options.device, cap, own) for cap, own in homes.items()}
-        for cap, worker in workers.items():
-            peaks, last = worker.result()
-            with home(homes[cap]):
-                yield from told(cap, peaks, last)
+        try:
+            for cap, worker in workers.items():
+                peaks, last = worker.result()
+                with home(homes[cap]):
+                    yield from told(cap, peaks, last)
+        finally:  # broken off, those that have not begun never do
+            pool.shutdown(cancel_futures=True)
 
 
 def film(folder: Path, size: int) -> Project:

@@ -150,7 +150,7 @@ def seam_score(frames: Frames | Tensor, rows: Sequence[int], columns: Sequence[i
 def _mean_steps(frames: Frames | Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean steps in brightness from each row to the next, and from each column, in whole numbers (a tenth of the time) where the frames
     lie; a frame at a time, as brightness takes more bytes."""
-    seen = frames if isinstance(frames, Tensor) else torch.from_numpy(np.asarray(frames))
+    seen = frames if isinstance(frames, Tensor) else torch.from_numpy(np.ascontiguousarray(frames))
     count, height, width = seen.shape[:3]
     down, right = (torch.zeros(length - 1, dtype=torch.int64, device=seen.device) for length in (height, width))
     for frame in seen:
